@@ -1,0 +1,124 @@
+"""What an operator configures of the data plane: the listener, its limits, tenants, routes and endpoints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from lineage.settings import Settings
+
+IDENTIFIER = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
+
+
+def _listen_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError("is not host:port, such as 127.0.0.1:8080")
+    return value
+
+
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+
+
+class Tls(Settings):
+    """Certificate chain and private key (PEM files) that a listener shows to its clients."""
+
+    certificate: Path
+    key: Path
+
+
+class Limits(Settings):
+    """Bounds on one connection and one call. Sizes are bytes, times are seconds."""
+
+    request_line: int = Field(8_192, ge=256, le=65_536, description="longest request line")
+    header_line: int = Field(8_192, ge=256, le=65_536, description="longest single header line")
+    headers: int = Field(32_768, ge=1_024, le=262_144, description="all header lines together")
+    header_count: int = Field(100, ge=10, le=1_000, description="number of header lines")
+    body: int = Field(4_194_304, ge=1_024, le=1_073_741_824, description="request body, unless the route says otherwise")
+    answer: int = Field(33_554_432, ge=1_024, le=1_073_741_824, description="answer that has to be buffered whole")
+    decoded_ratio: int = Field(100, ge=2, le=1_000, description="largest growth when a compressed body is decoded")
+    buffered: int = Field(268_435_456, ge=1_048_576, description="all request and answer bytes held at once by a worker")
+    connections: int = Field(10_000, ge=1, description="client connections of a worker")
+    pipelined: int = Field(16, ge=1, le=256, description="requests read ahead on one connection")
+    head_time: float = Field(10.0, gt=0, description="until the request's head is complete")
+    body_time: float = Field(60.0, gt=0, description="until the request's body is complete")
+    idle_time: float = Field(75.0, gt=0, description="a kept-alive connection without a request")
+    connect_time: float = Field(5.0, gt=0, description="until an upstream connection is open, TLS included")
+    first_byte_time: float = Field(120.0, gt=0, description="until the upstream's answer begins")
+    answer_idle_time: float = Field(60.0, gt=0, description="between two pieces of an answer")
+    total_time: float = Field(900.0, gt=0, description="one call from its first byte to the end of its answer")
+    drain_time: float = Field(20.0, ge=0, description="calls in flight are given this long when a worker stops")
+    upstream_idle: int = Field(256, ge=0, description="kept-alive upstream connections of a worker")
+
+
+class Endpoint(Settings):
+    """One upstream that can serve a route."""
+
+    id: Identifier
+    url: str = Field(description="base URL; the request's path after the route's prefix is appended")
+    region: str = Field("", max_length=64)
+    jurisdiction: str = Field("", max_length=64, description="legal area the endpoint lies in, such as EU or US")
+    provider: str = Field("", max_length=64)
+    model: str = Field("", max_length=128, description="replaces the model that the client asked for")
+    credential: str = Field("", description="the upstream's own secret, as env:NAME or file:PATH; never the value itself")
+    ca: Path | None = Field(None, description="PEM bundle to verify this upstream with, instead of the system's")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"url {self.url!r} is not an absolute http:// or https:// URL")
+        if parts.query or parts.fragment or parts.username or parts.password:
+            raise ValueError("url must not carry a user, a query or a fragment; secrets go into credential")
+        if self.credential and not re.match(r"^(env|file):.+", self.credential):
+            raise ValueError("credential must be env:NAME or file:PATH, never the secret itself")
+        return self
+
+
+class Route(Settings):
+    """A part of the gateway's address space and the endpoints that serve it."""
+
+    id: Identifier
+    kind: Literal["http", "model"]
+    prefix: str = Field("", description="path prefix, such as /openai; taken off before forwarding")
+    host: str = Field("", description="host name, instead of a prefix")
+    dialect: Literal["openai", "anthropic", ""] = ""
+    key_header: Literal["authorization", "x-cordon-key"] = Field(
+        "authorization",
+        description="authorization: the key is where the SDK puts it (Authorization or x-api-key), and it is taken out; "
+        "x-cordon-key: the client's own Authorization is passed on",
+    )
+    body_limit: int | None = Field(None, ge=0, le=1_073_741_824)
+    risk: Literal["low", "high"] = Field("low", description="what policy may ask more of; the starter bundle asks a role")
+    endpoints: tuple[Endpoint, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.prefix) == bool(self.host):
+            raise ValueError(f"route {self.id}: give either prefix or host")
+        if self.prefix and not re.match(r"^(/[A-Za-z0-9._~-]+)+$", self.prefix):
+            raise ValueError(f"route {self.id}: prefix {self.prefix!r} must look like /name, without a trailing slash")
+        if (self.kind == "model") != bool(self.dialect):
+            raise ValueError(f"route {self.id}: a model route needs a dialect (openai or anthropic), an http route has none")
+        return self
+
+
+class Tenant(Settings):
+    """One customer of the gateway, isolated from the others."""
+
+    id: Identifier
+    residency: tuple[str, ...] = Field((), description="jurisdictions that this tenant's data may go to")
+
+
+class Gateway(Settings):
+    """The data plane's own section."""
+
+    listen: ListenAddress = "127.0.0.1:8080"
+    workers: int = Field(1, ge=1, le=256)
+    tls: Tls | None = None
+    limits: Limits = Limits()
