@@ -39,12 +39,16 @@ class Limits(Settings):
     header_line: int = Field(8_192, ge=256, le=65_536, description="longest single header line")
     headers: int = Field(32_768, ge=1_024, le=262_144, description="all header lines together")
     header_count: int = Field(100, ge=10, le=1_000, description="number of header lines")
-    body: int = Field(4_194_304, ge=1_024, le=1_073_741_824, description="request body, unless the route says otherwise")
+    body: int = Field(
+        4_194_304, ge=1_024, le=1_073_741_824, description="request body, unless the route says otherwise"
+    )
     answer: int = Field(33_554_432, ge=1_024, le=1_073_741_824, description="answer that has to be buffered whole")
     decoded_ratio: int = Field(100, ge=2, le=1_000, description="largest growth when a compressed body is decoded")
-    buffered: int = Field(268_435_456, ge=1_048_576, description="all request and answer bytes held at once by a worker")
+    buffered: int = Field(268_435_456, ge=1_048_576, description="request and answer bytes held at once by a worker")
     connections: int = Field(10_000, ge=1, description="client connections of a worker")
-    pipelined: int = Field(16, ge=1, le=256, description="requests read ahead on one connection")
+    read_ahead: int = Field(
+        65_536, ge=1_024, description="bytes of further requests read ahead on a connection while a call is under way"
+    )
     head_time: float = Field(10.0, gt=0, description="until the request's head is complete")
     body_time: float = Field(60.0, gt=0, description="until the request's body is complete")
     idle_time: float = Field(75.0, gt=0, description="a kept-alive connection without a request")
@@ -54,6 +58,9 @@ class Limits(Settings):
     total_time: float = Field(900.0, gt=0, description="one call from its first byte to the end of its answer")
     drain_time: float = Field(20.0, ge=0, description="calls in flight are given this long when a worker stops")
     upstream_idle: int = Field(256, ge=0, description="kept-alive upstream connections of a worker")
+    upstream_idle_time: float = Field(
+        30.0, gt=0, description="a kept-alive upstream connection without a call; a shorter Keep-Alive hint is honoured"
+    )
 
 
 class Endpoint(Settings):
@@ -65,14 +72,14 @@ class Endpoint(Settings):
     jurisdiction: str = Field("", max_length=64, description="legal area the endpoint lies in, such as EU or US")
     provider: str = Field("", max_length=64)
     model: str = Field("", max_length=128, description="replaces the model that the client asked for")
-    credential: str = Field("", description="the upstream's own secret, as env:NAME or file:PATH; never the value itself")
+    credential: str = Field("", description="the upstream's own secret: env:NAME or file:PATH, never the value itself")
     ca: Path | None = Field(None, description="PEM bundle to verify this upstream with, instead of the system's")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"url {self.url!r} is not an absolute http:// or https:// URL")
+            raise ValueError("url is not an absolute http:// or https:// URL")
         if parts.query or parts.fragment or parts.username or parts.password:
             raise ValueError("url must not carry a user, a query or a fragment; secrets go into credential")
         if self.credential and not re.match(r"^(env|file):.+", self.credential):
@@ -90,11 +97,13 @@ class Route(Settings):
     dialect: Literal["openai", "anthropic", ""] = ""
     key_header: Literal["authorization", "x-cordon-key"] = Field(
         "authorization",
-        description="authorization: the key is where the SDK puts it (Authorization or x-api-key), and it is taken out; "
+        description="authorization: the key is where SDKs put it (Authorization or x-api-key), and it is taken out; "
         "x-cordon-key: the client's own Authorization is passed on",
     )
     body_limit: int | None = Field(None, ge=0, le=1_073_741_824)
-    risk: Literal["low", "high"] = Field("low", description="what policy may ask more of; the starter bundle asks a role")
+    risk: Literal["low", "high"] = Field(
+        "low", description="what policy may ask more of; the starter bundle asks a role"
+    )
     endpoints: tuple[Endpoint, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -102,9 +111,11 @@ class Route(Settings):
         if bool(self.prefix) == bool(self.host):
             raise ValueError(f"route {self.id}: give either prefix or host")
         if self.prefix and not re.match(r"^(/[A-Za-z0-9._~-]+)+$", self.prefix):
-            raise ValueError(f"route {self.id}: prefix {self.prefix!r} must look like /name, without a trailing slash")
+            raise ValueError(f"route {self.id}: prefix must look like /name, without a trailing slash")
         if (self.kind == "model") != bool(self.dialect):
-            raise ValueError(f"route {self.id}: a model route needs a dialect (openai or anthropic), an http route has none")
+            raise ValueError(
+                f"route {self.id}: a model route needs a dialect (openai or anthropic), an http route has none"
+            )
         return self
 
 

@@ -14,7 +14,9 @@ class Settings(BaseModel):
 class Lineage(Settings):
     """The log's name, its pace and what is kept beside it."""
 
-    origin: str = Field("", max_length=128, description="name of the log in its checkpoints; empty: one is made at first start and kept")
+    origin: str = Field(
+        "", max_length=128, description="name of the log in its checkpoints; empty: one is made at first start and kept"
+    )
     checkpoint_seconds: float = Field(1.0, gt=0, le=60)
     batch: int = Field(2_048, ge=1, le=65_536, description="most records in one commit")
     queue: int = Field(65_536, ge=1, description="most records that wait for the disk; over it calls are refused")

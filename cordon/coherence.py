@@ -1,0 +1,55 @@
+"""Whether the parts of a configuration fit each other and the files that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from cordon import certificates
+from cordon.yaml_file import Place
+
+if TYPE_CHECKING:
+    from cordon.config import Config
+
+Conflict = tuple[Place, str]
+
+
+def conflicts(config: Config) -> Iterator[Conflict]:
+    """Each contradiction, with the place of the setting that has to change."""
+    routes = list(enumerate(config.routes))
+    endpoints = [
+        (("routes", index, "endpoints", position), endpoint)
+        for index, route in routes
+        for position, endpoint in enumerate(route.endpoints)
+    ]
+    yield from _twice("tenant", (((("tenants", i, "id"), tenant.id)) for i, tenant in enumerate(config.tenants)))
+    yield from _twice("route", ((("routes", i, "id"), route.id) for i, route in routes))
+    yield from _twice("prefix", ((("routes", i, "prefix"), route.prefix) for i, route in routes if route.prefix))
+    yield from _twice("host", ((("routes", i, "host"), route.host.lower()) for i, route in routes if route.host))
+    yield from _twice("endpoint", (((*place, "id"), endpoint.id) for place, endpoint in endpoints))
+    yield from _twice("address", _listeners(config))
+    for section, settings in (("gateway", config.gateway.tls), ("control", config.control.tls)):
+        wrong = certificates.fault(settings) if settings else None
+        if wrong:
+            yield (section, "tls", wrong[0]), wrong[1]
+    for where, endpoint in endpoints:
+        problem = certificates.authority_fault(endpoint.ca) if endpoint.ca else None
+        if problem:
+            yield (*where, "ca"), problem
+    if not config.policy.bundle.is_dir():
+        yield ("policy", "bundle"), f"{config.policy.bundle} is not a directory with a policy bundle"
+
+
+def _listeners(config: Config) -> Iterator[tuple[Place, str]]:
+    sections = {"gateway": config.gateway, "control": config.control, "stand_in": config.stand_in}
+    for name, section in sections.items():
+        if section and not section.listen.endswith(":0"):
+            yield (name, "listen"), section.listen
+
+
+def _twice(what: str, named: Iterable[tuple[Place, str]]) -> Iterator[Conflict]:
+    seen: set[str] = set()
+    for place, name in named:
+        if name in seen:
+            yield place, f"the {what} {name} is used twice; each must be unique"
+        seen.add(name)
