@@ -123,16 +123,18 @@ def apply_containment(
     owner: str,
     seconds: int,
     alert: str = "",
+    containment: str = "",
 ) -> Record:
     """The `containment.applied` record: from its commit on, `target` is refused and its live streams are cut.
 
     `target` is a principal (`tenant/name`) or an endpoint's id. `seconds` is the limit, at most 30 days; `owner`
     answers for it (an account, or the detector as `detector:name`); `alert` is the id of the alert that led to it.
+    `containment` is an id of the caller's own, for a detector that must not contain twice on the same evidence.
     """
     if type(seconds) is not int or not 1 <= seconds <= LONGEST_CONTAINMENT_SECONDS:
         raise ActionError("seconds", "must be a whole number from 1 to 2592000 (30 days): no containment is for ever")
     record = stamp.head("containment.applied") | {
-        "containment": _new_id("con"),
+        "containment": _actor("containment", containment) if containment else _new_id("con"),
         "target_type": target_type,
         "target": _target(target_type, target),
         "reason": _text("reason", reason),

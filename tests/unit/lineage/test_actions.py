@@ -112,6 +112,12 @@ def test_an_endpoint_can_be_contained_and_belongs_to_no_tenant():
     assert record["target"] == "openai-eu"
 
 
+def test_a_detector_brings_an_id_of_its_own_so_that_a_repeated_record_is_known():
+    assert applied(containment="containment-0a1b")["containment"] == "containment-0a1b"
+    with pytest.raises(ActionError):
+        applied(containment="a b")
+
+
 def test_thirty_days_is_the_longest_containment():
     assert applied(seconds=30 * 86_400)["until"] == STAMP.at + 30 * DAY_MS
     with pytest.raises(ActionError, match="30 days"):
