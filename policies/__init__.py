@@ -1,1 +1,16 @@
-"""policies."""
+"""Policy: Rego bundles loaded, admitted, evaluated, tested and explained.
+
+What comes in: a folder of Rego and data (`settings.Policy.bundle`), and for each moment of a call a document, the
+JSON text of `input` (`schemas/input.*.json`). What goes out: a `RequestDecision` or an `AnswerDecision`.
+
+The files in the order in which a bundle passes them:
+
+    bundle.py       reads the folder into memory (datafiles.py: its data, strictly)
+    admission.py    has it examined in a disposable process (admission_worker.py) before anything serves it
+    embedded.py     evaluates it; engine.py is the seam that every engine keeps
+    result.py       reads results strictly (envoy.py: those of opa-envoy-plugin bundles)
+    reloading.py    watches the folder and swaps engines
+    testing.py      runs a bundle's own tests, checks it, evaluates a document
+
+`bundles/starter` is the bundle that a new installation begins with.
+"""

@@ -1,0 +1,47 @@
+"""The seam behind which policy is evaluated: the moments of decision and what an engine must offer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, Protocol, overload
+
+from policies.result import AnswerDecision, RequestDecision
+
+
+class Moment(StrEnum):
+    """When a decision is asked for; the value is the document's `phase`.
+
+    REQUEST comes before the dispatch and asks the request rule. The others ask the response rule: when the
+    answer's head is there, at each first new type of finding, and at the end.
+    """
+
+    REQUEST = "request"
+    ANSWER_HEAD = "answer_head"
+    FINDING = "finding"
+    ANSWER_END = "answer_end"
+
+
+AnswerMoment = Literal[Moment.ANSWER_HEAD, Moment.FINDING, Moment.ANSWER_END]
+
+
+class PolicyEngine(Protocol):
+    """Decides on calls by one bundle. Swapping the bundle means making a new engine."""
+
+    @property
+    def revision(self) -> str:
+        """The bundle's content hash, as it stands in records."""
+        ...
+
+    @overload
+    async def decide(self, moment: Literal[Moment.REQUEST], document: bytes) -> RequestDecision: ...
+
+    @overload
+    async def decide(self, moment: AnswerMoment, document: bytes) -> AnswerDecision: ...
+
+    async def decide(self, moment: Moment, document: bytes) -> RequestDecision | AnswerDecision:
+        """Decide on `document`, the JSON text of `input`.
+
+        A result that breaks the contract comes back as a denial that says so; PolicyError means that the engine
+        could not decide at all, and the caller denies.
+        """
+        ...
