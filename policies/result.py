@@ -8,7 +8,7 @@ result, with a reason that names the key.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, cast
 
@@ -68,10 +68,10 @@ class RequestDecision:
     allow: bool
     reasons: tuple[Reason, ...] = ()
     endpoints: tuple[str, ...] | None = None
-    redact: Mapping[str, str] = _NOTHING
+    redact: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     require_approval: bool = False
-    labels: Mapping[str, str] = _NOTHING
-    limits: Mapping[str, int] = _NO_LIMITS
+    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    limits: Mapping[str, int] = field(default_factory=lambda: _NO_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ class AnswerDecision:
 
     allow: bool
     reasons: tuple[Reason, ...] = ()
-    redact: Mapping[str, str] = _NOTHING
-    labels: Mapping[str, str] = _NOTHING
+    redact: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    labels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     plan: Plan = "inspect"
-    limits: Mapping[str, int] = _NO_LIMITS
+    limits: Mapping[str, int] = field(default_factory=lambda: _NO_LIMITS)
     block: tuple[BlockPattern, ...] = ()
     schema: Mapping[str, object] | None = None
 
@@ -262,7 +262,7 @@ def _plan(value: object) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Output:
-    limits: Mapping[str, int] = _NO_LIMITS
+    limits: Mapping[str, int] = field(default_factory=lambda: _NO_LIMITS)
     block: tuple[BlockPattern, ...] = ()
     schema: Mapping[str, object] | None = None
 
