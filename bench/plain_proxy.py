@@ -1,0 +1,93 @@
+"""The gateway's listener and upstream parts wired as a plain proxy: no identity, no policy, no record.
+
+This is a measure of the protocols alone, beside nginx, and not a configuration of the product.
+Usage: python -m bench.plain_proxy PORT UPSTREAM_URL WORKERS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import uvloop
+
+from gateway.budget import Budget
+from gateway.errors import Refusal, UpstreamError
+from gateway.fields import Field
+from gateway.http1 import forward_headers
+from gateway.listener import Exchange, Listener
+from gateway.settings import Endpoint, Limits
+from gateway.sweep import Sweep
+from gateway.upstream import UpstreamCall, UpstreamPool
+
+
+class Relay:
+    """The sink of one call: hands the answer on as it comes."""
+
+    __slots__ = ("call", "exchange")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.call: UpstreamCall
+
+    def on_answer_head(self, status: int, headers: list[Field]) -> None:
+        self.exchange.start(status, headers, self.call.length)
+
+    def on_answer_data(self, data: bytes) -> None:
+        exchange = self.exchange
+        exchange.write(data)
+        if not exchange.writable:
+            self.call.pause()
+            exchange.when_writable(self.call.resume)
+
+    def on_answer_end(self) -> None:
+        self.exchange.end()
+
+    def on_answer_error(self, error: UpstreamError) -> None:
+        self.exchange.refuse(Refusal(502, "upstream", error.kind, error.detail))
+
+
+class PlainProxy:
+    """A handler that sends every request to one upstream."""
+
+    def __init__(self, pool: UpstreamPool, endpoint: Endpoint, limits: Limits) -> None:
+        self._pool = pool
+        self._endpoint = endpoint
+        self._body_limit = limits.body
+
+    def on_head(self, exchange: Exchange) -> int:
+        return self._body_limit
+
+    def on_request(self, exchange: Exchange) -> None:
+        head = exchange.head
+        relay = exchange.context = Relay(exchange)
+        relay.call = self._pool.request(
+            self._endpoint, head.method, head.target, forward_headers(head), exchange.body, relay
+        )
+
+    def on_disconnect(self, exchange: Exchange) -> None:
+        if exchange.context is not None:
+            exchange.context.call.abort()
+
+
+async def serve(port: int, upstream: str) -> None:
+    limits = Limits()
+    sweep = Sweep()
+    pool = UpstreamPool(limits, sweep)
+    handler = PlainProxy(pool, Endpoint(id="upstream", url=upstream), limits)
+    listener = Listener(handler, limits, sweep, Budget(limits.buffered))
+    await listener.start("127.0.0.1", port, reuse_port=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    port, upstream, workers = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    for _ in range(workers - 1):
+        if os.fork() == 0:
+            break
+    uvloop.run(serve(port, upstream))
+
+
+if __name__ == "__main__":
+    main()

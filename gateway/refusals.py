@@ -1,0 +1,98 @@
+"""A refusal as the client reads it: RFC 9457 problem+json, or the error shape of the vendor whose API the route speaks.
+
+Official SDKs choose their exception by the status and by this shape, so a refused model call raises there what the
+vendor's own refusal would. Inside a stream that has begun, the same error goes out as the vendor's error event.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import orjson
+
+from gateway.errors import Refusal
+
+_PROBLEM = b"application/problem+json"
+_JSON = b"application/json"
+
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def render(refusal: Refusal, *, dialect: str = "", call: str = "") -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of the answer to a refused call. `dialect` is "openai", "anthropic" or "" (problem+json)."""
+    headers = [
+        (b"content-type", _JSON if dialect else _PROBLEM),
+        (b"cache-control", b"no-store"),
+        (b"x-cordon-decision", b"refused"),
+    ]
+    if call:
+        headers.append((b"x-cordon-call", call.encode()))
+    headers.extend(refusal.headers)
+    return headers, orjson.dumps(_shape(refusal, dialect, call))
+
+
+def error_event(refusal: Refusal, *, dialect: str = "", call: str = "") -> bytes:
+    """The server-sent event that ends a stream which the gateway breaks off (whole event, with its blank line).
+
+    OpenAI streams carry the error as plain data, Anthropic's as an event named `error`; so does a stream without a
+    dialect, with the problem as its data.
+    """
+    data = orjson.dumps(_shape(refusal, dialect, call))
+    return b"data: " + data + b"\n\n" if dialect == "openai" else b"event: error\ndata: " + data + b"\n\n"
+
+
+def _shape(refusal: Refusal, dialect: str, call: str) -> dict[str, object]:
+    if dialect == "openai":
+        return _openai(refusal)
+    if dialect == "anthropic":
+        return _anthropic(refusal, call)
+    return _problem(refusal, call)
+
+
+def _problem(refusal: Refusal, call: str) -> dict[str, object]:
+    problem: dict[str, object] = {
+        "type": f"urn:cordon:refusal:{refusal.code}",
+        "title": _phrase(refusal.status),
+        "status": refusal.status,
+        "detail": refusal.detail,
+        "stage": refusal.stage,
+        "reasons": [dict(reason) for reason in refusal.reasons],
+    }
+    if call:
+        problem["call"] = call
+    return problem
+
+
+def _openai(refusal: Refusal) -> dict[str, object]:
+    kind = _OPENAI_TYPES.get(refusal.status) or ("server_error" if refusal.status >= 500 else "invalid_request_error")
+    return {"error": {"message": _message(refusal), "type": kind, "param": None, "code": refusal.code}}
+
+
+def _anthropic(refusal: Refusal, call: str) -> dict[str, object]:
+    kind = _ANTHROPIC_TYPES.get(refusal.status) or ("api_error" if refusal.status >= 500 else "invalid_request_error")
+    shape: dict[str, object] = {"type": "error", "error": {"type": kind, "message": _message(refusal)}}
+    if call:
+        shape["request_id"] = call
+    return shape
+
+
+def _message(refusal: Refusal) -> str:
+    """The vendors' shapes have one text field, so the reasons are told in it."""
+    reasons = [": ".join(value for value in reason.values() if value) for reason in refusal.reasons]
+    return f"{refusal.detail} ({'; '.join(reasons)})" if reasons else refusal.detail
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"

@@ -1,0 +1,160 @@
+"""One connection to an upstream: sends a request, hands its answer on, then waits for the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from gateway.answers import AnswerReader
+from gateway.errors import FramingError, UpstreamError, UpstreamFault
+from gateway.sweep import NEVER
+
+if TYPE_CHECKING:
+    from gateway.upstream import Peer, UpstreamCall, UpstreamPool
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Without a call it is idle in the pool; bytes that come then make it unfit, since nobody asked for them."""
+
+    __slots__ = ("_call", "_closed", "_paused", "_pool", "_reader", "_transport", "_used", "deadline", "peer")
+
+    def __init__(self, pool: UpstreamPool, peer: Peer) -> None:
+        self.peer = peer
+        self.deadline = NEVER
+        self._pool = pool
+        self._call: UpstreamCall | None = None
+        self._reader: AnswerReader | None = None
+        self._used = False
+        self._closed = False
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open, TLS included."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, call: UpstreamCall) -> None:
+        """Send the call's request and hand on what comes back."""
+        call.connection = self
+        self._call = call
+        if self._closed:
+            self._pool.loop.call_soon(self._broken, "closed the connection")
+            return
+        self._reader = AnswerReader(self._pool.limits, for_head=call.for_head)
+        if call.paused:
+            self.pause()
+        self.deadline = self._pool.sweep.after(self._pool.limits.first_byte_time)
+        for piece in call.request:
+            self._transport.write(piece)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the upstream, in whatever cut."""
+        call, reader = self._call, self._reader
+        if call is None or reader is None:
+            self.drop()
+            return
+        was_begun = reader.status
+        try:
+            content = reader.feed(data)
+        except FramingError as error:
+            self._fail("protocol", f"endpoint {self.peer.name} sent a malformed answer: {error.detail}")
+            return
+        if not self._paused:
+            self.deadline = self._pool.sweep.after(self._pool.limits.answer_idle_time)
+        sink = call.sink
+        if not was_begun and reader.status:
+            call.length = reader.length
+            sink.on_answer_head(reader.status, reader.headers)
+        if content and not call.over:
+            sink.on_answer_data(content)
+        if reader.complete and not call.over:
+            self._complete(call, reader)
+
+    def eof_received(self) -> bool:
+        """The upstream sends no more."""
+        call, reader = self._call, self._reader
+        if call is not None and reader is not None and reader.status:
+            try:
+                reader.end()
+            except FramingError as error:
+                self._fail("reset", f"endpoint {self.peer.name}: {error.detail}")
+            else:
+                self._complete(call, reader)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whichever side."""
+        self._closed = True
+        self._pool.forget(self)
+        if self._call is not None:
+            self._broken("reset the connection" if exc is not None else "closed the connection")
+
+    def on_deadline(self) -> None:
+        """Idle for too long, or the upstream did not answer in time."""
+        if self._call is None:
+            self.drop()
+        elif self._reader is not None and self._reader.touched:
+            self._fail("timeout", f"endpoint {self.peer.name} stopped in the middle of its answer")
+        else:
+            self._fail("timeout", f"endpoint {self.peer.name} did not begin to answer in time")
+
+    def pause(self) -> None:
+        """Read no more for now; the time that passes is not the upstream's."""
+        if not self._paused and not self._closed:
+            self._paused = True
+            self.deadline = NEVER
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and not self._closed:
+            self._paused = False
+            self.deadline = self._pool.sweep.after(self._pool.limits.answer_idle_time)
+            self._transport.resume_reading()
+
+    def drop(self) -> None:
+        """Close at once; a call on it hears nothing more from here."""
+        self._call = None
+        self._pool.forget(self)
+        if not self._closed:
+            self._closed = True
+            self._transport.abort()
+
+    def _complete(self, call: UpstreamCall, reader: AnswerReader) -> None:
+        self._call = self._reader = None
+        call.over = True
+        call.connection = None
+        self._used = True
+        if not reader.reusable or self._closed or self._transport.get_write_buffer_size() or not self._rest(reader):
+            self.drop()
+        call.sink.on_answer_end()
+
+    def _rest(self, reader: AnswerReader) -> bool:
+        """Wait for the next call in the pool; False when the pool has enough or the upstream will not wait."""
+        if self._paused:
+            self.resume()
+        seconds = self._pool.limits.upstream_idle_time
+        if reader.idle_hint is not None:
+            seconds = min(seconds, reader.idle_hint - 1)
+        self.deadline = self._pool.sweep.after(seconds)
+        return seconds > 0 and self._pool.keep(self)
+
+    def _broken(self, how: str) -> None:
+        """The connection ended under a call: again on a fresh one where that is safe, else an error."""
+        call, reader = self._call, self._reader
+        self._call = self._reader = None
+        if call is None or call.over:
+            return
+        untouched = reader is None or not reader.touched
+        if untouched and call.repeatable and self._used:
+            call.dial()
+            return
+        when = "before it answered" if untouched else "before its answer was complete"
+        call.connection = None
+        call.fail(UpstreamError("reset", f"endpoint {self.peer.name} {how} {when}", sent=True))
+
+    def _fail(self, kind: UpstreamFault, detail: str) -> None:
+        call = self._call
+        self.drop()
+        if call is not None:
+            call.connection = None
+            call.fail(UpstreamError(kind, detail, sent=True))
