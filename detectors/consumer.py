@@ -8,11 +8,11 @@ and one that is repeated after a crash is known by its id.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Executable
 
 Fields = Mapping[str, object]
 
@@ -60,8 +60,12 @@ class Consumer:
     def restore(self, snapshot: Fields) -> None:
         """Go on from what `snapshot` returned."""
 
-    def write(self, connection: Connection) -> None:
-        """Write what was projected since the last time; one transaction with the place in the log."""
+    def writes(self) -> Sequence[Executable]:
+        """Statements for what was projected since the last time; one transaction with the place in the log.
+
+        They may be executed twice, and must then have the effect of once.
+        """
+        return ()
 
 
 def derived_id(prefix: str, *parts: object) -> str:

@@ -20,7 +20,9 @@ def agrees(record: bytes) -> None:
     assert peek.at(record) == facts["at"]
 
 
-@given(at=st.integers(0, 2**53 - 1), path=TEXTS, model=TEXTS, findings=st.dictionaries(st.just("email"), st.integers(0, 9)))
+@given(
+    at=st.integers(0, 2**53 - 1), path=TEXTS, model=TEXTS, findings=st.dictionaries(st.just("email"), st.integers(0, 9))
+)
 def test_an_intent_is_read_as_it_would_be_parsed(at: int, path: str, model: str, findings: dict[str, int]) -> None:
     agrees(records.intent(at, path=path, model=model, endpoint="eu", findings=findings, labels={"kind": model}))
 
