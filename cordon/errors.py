@@ -35,7 +35,3 @@ class ConfigError(CordonError):
 
 class SupervisorError(CordonError):
     """A process of Cordon cannot be started or does not stay alive."""
-
-
-class KeyFileError(CordonError):
-    """A file that holds a secret cannot be read, or others can read it too."""

@@ -1,0 +1,203 @@
+"""One process of Cordon as its supervisor sees it: started, watched by its beats, stopped, started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from cordon.channel import DESCRIPTOR, Channel
+
+log = structlog.get_logger("supervisor")
+
+PAUSES: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before the first, second, … restart of a process that keeps dying; the last one stays."""
+PROVEN_SECONDS: Final = 30.0
+"""A process that lived this long is restarted at once again."""
+START_SECONDS: Final = 60.0
+"""Until the first beat: the interpreter's start and imports on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A kind of process. Lower stop phases stop first; a process is killed after `silence` seconds without a beat."""
+
+    name: str
+    stop_phase: int
+    silence: float = 10.0
+
+
+class Backoff:
+    """How long to wait before the next restart."""
+
+    def __init__(self) -> None:
+        self._deaths = 0
+
+    def pause(self, lived: float) -> float:
+        """Seconds to wait after a life of `lived` seconds."""
+        if lived >= PROVEN_SECONDS:
+            self._deaths = 0
+        pause = PAUSES[min(self._deaths, len(PAUSES) - 1)]
+        self._deaths += 1
+        return pause
+
+
+Command = Callable[[str, int], Sequence[str]]
+
+
+def own_command(role: str, slot: int) -> Sequence[str]:
+    """How a process of Cordon is started: this interpreter, cordon/process.py."""
+    return (sys.executable, "-m", "cordon.process", role, "--slot", str(slot), "--parent", str(os.getpid()))
+
+
+class Child:
+    """One slot of a role, over all the lives of its process."""
+
+    def __init__(self, role: Role, slot: int, config: bytes, command: Command = own_command) -> None:
+        self.role = role
+        self.slot = slot
+        self.pid: int | None = None
+        self.lives = 0
+        self.facts: Mapping[str, Any] = {}
+        self.ready = asyncio.Event()
+        self.failure = ""
+        self._config = config
+        self._command = command
+        self._channel: Channel | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._deadline = 0.0
+        self._stopping = False
+        self._first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Such as gateway-0."""
+        return f"{self.role.name}-{self.slot}"
+
+    def start(self) -> None:
+        """Keep a process alive from now on."""
+        self._task = asyncio.create_task(self._keep(), name=self.name)
+
+    async def started(self) -> str:
+        """Wait until the process works for the first time ('') or has failed to (why, for people)."""
+        return await asyncio.shield(self._first)
+
+    def configure(self, config: bytes) -> None:
+        """Hand over a new configuration (JSON text), now and to all later lives."""
+        self._config = config
+        if self._channel is not None:
+            self._channel.send(config=orjson.Fragment(config))
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal, if there is one."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def replace(self) -> None:
+        """Let the process finish its work and begin a new life."""
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process at once, for good."""
+        self._stopping = True
+        self.signal(signal.SIGKILL)
+
+    async def stop(self, patience: float) -> bool:
+        """Ask the process to finish, kill it after `patience` seconds; whether it went by itself."""
+        self._stopping = True
+        self.signal(signal.SIGTERM)
+        if self._task is None:
+            return True
+        done, _ = await asyncio.wait((self._task,), timeout=patience)
+        if not done:
+            log.warning("killed: it did not finish in time", process=self.name, seconds=patience)
+            self.signal(signal.SIGKILL)
+            await asyncio.wait((self._task,), timeout=5)
+        return bool(done)
+
+    async def _keep(self) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            began = time.monotonic()
+            code = await self._live()
+            if self._stopping:
+                return
+            lived = time.monotonic() - began
+            pause = backoff.pause(lived)
+            level = log.info if code == 0 else log.warning
+            level("ended, is started again", process=self.name, code=code, why=self.failure, pause=pause)
+            await asyncio.sleep(pause)
+
+    async def _live(self) -> int:
+        """One life: from the start of the process to its end; the exit code, negative for a signal."""
+        self.ready.clear()
+        self.failure = ""
+        ours, theirs = socket.socketpair()
+        environment = dict(os.environ) | {DESCRIPTOR: str(theirs.fileno())}
+        with theirs:
+            # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command(self.role.name, self.slot),
+                env=environment,
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self.lives += 1
+        self._deadline = time.monotonic() + START_SECONDS
+        self._channel = await Channel.over(ours)
+        self._channel.send(config=orjson.Fragment(self._config))
+        if self._stopping:
+            self.signal(signal.SIGTERM)
+        reader = asyncio.create_task(self._listen(self._channel))
+        watch = asyncio.create_task(self._watch())
+        try:
+            code = await self._process.wait()
+            await asyncio.wait((reader,), timeout=1)
+        finally:
+            for task in (reader, watch):
+                task.cancel()
+            self._channel.close()
+            self._channel = None
+            self.pid = None
+            self.ready.clear()
+            self._settle(self.failure or "it ended before it worked; its last lines above say why")
+        return code
+
+    async def _listen(self, channel: Channel) -> None:
+        async for message in channel.messages():
+            self._deadline = time.monotonic() + self.role.silence
+            if "ready" in message:
+                self.facts = message["ready"]
+                self.ready.set()
+                self._settle("")
+            elif "failed" in message:
+                self.failure = str(message["failed"])
+
+    def _settle(self, failure: str) -> None:
+        """Remember how the first life began."""
+        if not self._first.done():
+            self._first.set_result(failure)
+
+    async def _watch(self) -> None:
+        """Kill the process when its event loop is stuck, as in a policy that does not come to an end."""
+        while True:
+            await asyncio.sleep(0.25)
+            if time.monotonic() > self._deadline:
+                self.failure = "its event loop was stuck"
+                log.error("killed: " + self.failure, process=self.name)
+                self.signal(signal.SIGKILL)
+                return

@@ -1,0 +1,46 @@
+"""One life of one process: when it is to stop, what it is configured with, and how it says that it works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from cordon.config import Config
+from lineage.record import new_call_id
+
+log = structlog.get_logger("process")
+
+
+class Life:
+    """Handed to the role that the process plays.
+
+    `boot` names this life in records, such as gateway-0-01J…; `stop` is set when the process has to finish.
+    """
+
+    def __init__(self, role: str, slot: int, config: Config, tell_ready: Callable[[dict[str, object]], None]) -> None:
+        self.role = role
+        self.slot = slot
+        self.config = config
+        self.process = f"{role}-{slot}"
+        self.boot = f"{role}-{slot}-{new_call_id()}"
+        self.stop = asyncio.Event()
+        self.started = asyncio.Event()
+        self.on_config: Callable[[Config], None] | None = None
+        self._tell_ready = tell_ready
+
+    def ready(self, **facts: object) -> None:
+        """Say that the role does its work now; `facts` are for the supervisor, such as the port listened on."""
+        self.started.set()
+        self._tell_ready(facts)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take up a configuration that was read anew; one that the role cannot use leaves the old one in force."""
+        if self.on_config is not None:
+            try:
+                self.on_config(config)
+            except Exception:
+                log.exception("a changed configuration could not be taken up, the one before stays")
+                return
+        self.config = config

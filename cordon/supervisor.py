@@ -1,0 +1,249 @@
+"""Keeps the processes of one Cordon alive: starts them in order, restarts what dies, reloads, drains.
+
+    start     log writer → gateway workers, SOC process, control server, stand-in
+    reload    SIGHUP or a changed file; a file that is refused changes nothing, and an alert says so
+    stop      SIGTERM or Ctrl-C: workers finish their calls, then the others, the log writer last; twice: at once
+
+What a changed section means for the processes is in one table, `TAKEN_BY`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from cordon.child import Child, Command, Role, own_command
+from cordon.config import Config, load
+from cordon.errors import ConfigError, Problem, SupervisorError
+from lineage.paths import Paths, make_private
+
+log = structlog.get_logger("supervisor")
+
+WRITER: Final = Role("writer", stop_phase=2, silence=30.0)
+GATEWAY: Final = Role("gateway", stop_phase=0)
+SOC: Final = Role("soc", stop_phase=1)
+CONTROL: Final = Role("control", stop_phase=1)
+STAND_IN: Final = Role("stand-in", stop_phase=1)
+EVERYTHING: Final = frozenset({WRITER, GATEWAY, SOC, CONTROL, STAND_IN})
+
+WATCH_SECONDS: Final = 1.0
+GRACE_SECONDS: Final = 5.0
+"""On top of the time that calls in flight are given."""
+
+# Which roles begin a new life when a section changed. What is not here is taken up by the running processes.
+TAKEN_BY: Final[tuple[tuple[Callable[[Config], object], frozenset[Role]], ...]] = (
+    (lambda config: (config.gateway.listen, config.gateway.tls), frozenset({GATEWAY})),
+    (lambda config: config.lineage, frozenset({WRITER})),
+    (lambda config: config.detection, frozenset({SOC})),
+    (lambda config: (config.control, config.tenants), frozenset({CONTROL})),
+    (lambda config: config.stand_in, frozenset({STAND_IN})),
+)
+# What only a new start of the whole can change.
+FIXED: Final = ("data_dir", "database")
+
+
+class Supervisor:
+    """`roles` are the parts that run here; `report` is told of a configuration that was refused."""
+
+    def __init__(
+        self,
+        config: Config,
+        file: Path,
+        *,
+        roles: frozenset[Role] = EVERYTHING,
+        command: Command = own_command,
+        report: Callable[[Config, str], Awaitable[None]] | None = None,
+    ) -> None:
+        self.config = config
+        self.children: list[Child] = []
+        self._file = file
+        self._roles = roles
+        self._command = command
+        self._report = report
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    async def run(self, started: Callable[[Supervisor], None] = lambda _: None) -> bool:
+        """Run until told to stop; whether everything finished by itself. `started` is called once all of it works.
+
+        Raises SupervisorError when a part cannot start; then everything has been stopped again.
+        """
+        with self._alone(), self._signals():
+            try:
+                await self._start()
+                if not self._stop.is_set():
+                    started(self)
+                    await self._serve()
+            finally:
+                clean = await asyncio.shield(self._drain())
+            return clean
+
+    def child(self, name: str) -> Child:
+        """The process of this name, such as gateway-0."""
+        return next(child for child in self.children if child.name == name)
+
+    def stop(self) -> None:
+        """Begin to drain, as SIGTERM does; the second time kills."""
+        if self._stop.is_set():
+            log.warning("told twice to stop: killing what is left")
+            for child in self.children:
+                child.kill()
+        self._stop.set()
+
+    def reload(self) -> None:
+        """Read the configuration again, as SIGHUP does."""
+        self._reload.set()
+
+    async def _start(self) -> None:
+        for wave in self._waves():
+            for child in wave:
+                self.children.append(child)
+                child.start()
+            for child in wave:
+                stopped = asyncio.create_task(self._stop.wait())
+                begun = asyncio.create_task(child.started())
+                await asyncio.wait((stopped, begun), return_when=asyncio.FIRST_COMPLETED)
+                stopped.cancel()
+                if not begun.done():
+                    begun.cancel()
+                    return
+                if begun.result():
+                    raise SupervisorError(f"{child.name} did not start: {begun.result()}")
+
+    def _waves(self) -> Iterator[list[Child]]:
+        config = self.config.model_dump_json().encode()
+        counts = {
+            WRITER: 1,
+            GATEWAY: self.config.gateway.workers,
+            SOC: 1,
+            CONTROL: 1,
+            STAND_IN: int(self.config.stand_in is not None),
+        }
+        for wave in ((WRITER,), (STAND_IN, GATEWAY, SOC, CONTROL)):
+            yield [
+                Child(role, slot, config, self._command)
+                for role in wave
+                if role in self._roles
+                for slot in range(counts[role])
+            ]
+
+    async def _serve(self) -> None:
+        seen = last = _stamp(self._file)
+        while not self._stop.is_set():
+            stop, reload = asyncio.create_task(self._stop.wait()), asyncio.create_task(self._reload.wait())
+            await asyncio.wait((stop, reload), timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            reload.cancel()
+            settled, last = last, _stamp(self._file)
+            # Two looks at the same file: a program that is still writing it is given the time to finish.
+            if self._reload.is_set() or (last != seen and last == settled):
+                seen = last
+                self._reload.clear()
+                await self._take_up()
+
+    async def _take_up(self) -> None:
+        try:
+            config = load(self._file)
+            self._refuse_fixed(config)
+        except ConfigError as error:
+            log.error("the changed configuration is refused, the one before stays", problems=str(error))
+            if self._report is not None:
+                with contextlib.suppress(Exception):
+                    await self._report(self.config, str(error.problems[0].at(self._file.name)))
+            return
+        if config == self.config:
+            return
+        before, self.config = self.config, config
+        renewed = {role for part, roles in TAKEN_BY if part(before) != part(config) for role in roles}
+        await self._resize(config)
+        text = config.model_dump_json().encode()
+        for child in list(self.children):
+            child.configure(text)
+            if child.role in renewed:
+                child.replace()
+        log.info("the changed configuration is in force", renewed=sorted(role.name for role in renewed))
+
+    def _refuse_fixed(self, config: Config) -> None:
+        for name in FIXED:
+            if getattr(config, name) != getattr(self.config, name):
+                text = "cannot change while Cordon runs; stop it and start it again"
+                raise ConfigError(str(self._file), [Problem(0, name, text)])
+
+    async def _resize(self, config: Config) -> None:
+        """As many workers as configured; the stand-in where it is configured."""
+        text = config.model_dump_json().encode()
+        for role, count in ((GATEWAY, config.gateway.workers), (STAND_IN, int(config.stand_in is not None))):
+            if role not in self._roles:
+                continue
+            present = [child for child in self.children if child.role == role]
+            for child in present[count:]:
+                self.children.remove(child)
+                await child.stop(self._patience())
+            for slot in range(len(present), count):
+                child = Child(role, slot, text, self._command)
+                self.children.append(child)
+                child.start()
+
+    async def _drain(self) -> bool:
+        clean = True
+        for phase in sorted({child.role.stop_phase for child in self.children}):
+            going = [child for child in self.children if child.role.stop_phase == phase]
+            clean &= all(await asyncio.gather(*(child.stop(self._patience()) for child in going)))
+        return clean
+
+    def _patience(self) -> float:
+        return self.config.gateway.limits.drain_time + GRACE_SECONDS
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the locks of these roles in this data directory; a lock's file names the pid of its holder."""
+        run = Paths(self.config.data_dir).run
+        make_private(self.config.data_dir)
+        make_private(run)
+        with contextlib.ExitStack() as held:
+            for role in self._roles:
+                descriptor = os.open(supervisor_lock(run, role), os.O_CREAT | os.O_RDWR, 0o600)
+                held.callback(os.close, descriptor)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    holder = os.pread(descriptor, 32, 0).decode().strip()
+                    text = f"Cordon runs already in {self.config.data_dir} (process {holder}); stop it first"
+                    raise SupervisorError(text) from None
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+
+
+def supervisor_lock(run: Path, role: Role) -> Path:
+    """The file that is locked while a supervisor keeps this role's processes."""
+    return run / f"supervisor-{role.name}.lock"
+
+
+def _stamp(file: Path) -> Sequence[int]:
+    """What changes whenever the file does; nothing where it cannot be read now."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -1,0 +1,324 @@
+"""The supervisor with real processes that play simple parts (tests/support/player.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cordon import child as child_module
+from cordon.child import PAUSES, PROVEN_SECONDS, Backoff, Role
+from cordon.config import Config, load
+from cordon.errors import SupervisorError
+from cordon.supervisor import CONTROL, EVERYTHING, GATEWAY, SOC, WRITER, Supervisor
+
+ROOT = Path(__file__).parents[3]
+CONFIG = """\
+data_dir: data
+policy: {bundle: .}
+gateway: {workers: 2, limits: {drain_time: 0.5, body: 4000}}
+"""
+
+
+class Stage:
+    """A supervisor in a directory of its own, and what its processes noted."""
+
+    def __init__(self, directory: Path, roles: frozenset[Role] = EVERYTHING) -> None:
+        self.directory = directory
+        self.file = directory / "cordon.yaml"
+        if not self.file.exists():
+            self.file.write_text(CONFIG)
+        self.refusals: list[str] = []
+        self.told = False  # to stop, by the scene itself
+        self.supervisor = Supervisor(load(self.file), self.file, roles=roles, command=self.command, report=self.report)
+
+    def command(self, role: str, slot: int) -> list[str]:
+        return [sys.executable, "-m", "tests.support.player", str(self.directory), role, str(slot)]
+
+    async def report(self, _config: Config, text: str) -> None:
+        self.refusals.append(text)
+
+    def events(self, beginning: str = "") -> list[str]:
+        path = self.directory / "events"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if line.startswith(beginning)]
+
+    def play(self, scene: Callable[[], Awaitable[None]]) -> bool:
+        """Run the supervisor, and the scene once all works; then stop it. Whether all went by itself."""
+
+        async def whole() -> bool:
+            works = asyncio.Event()
+            running = asyncio.create_task(self.supervisor.run(lambda _: works.set()))
+            waiting = asyncio.create_task(works.wait())
+            await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if works.is_set():
+                try:
+                    await scene()
+                finally:
+                    if not self.told:
+                        self.supervisor.stop()
+            waiting.cancel()
+            return await running
+
+        return asyncio.run(whole())
+
+
+@pytest.fixture(autouse=True)
+def watch_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cordon.supervisor.WATCH_SECONDS", 0.1)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 8.0) -> float:
+    """Wait for what other processes do; how long it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it did not happen"
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+async def nothing() -> None:
+    """A scene in which nothing happens."""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_the_writer_starts_first_and_stops_last(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    assert stage.play(nothing)
+    ready = [line.split()[0] for line in stage.events() if "ready" in line]
+    assert ready[0] == "writer-0"
+    assert set(ready) == {"writer-0", "gateway-0", "gateway-1", "soc-0", "control-0"}
+    finished = [line.split()[0] for line in stage.events() if "finished" in line]
+    assert set(finished[:2]) == {"gateway-0", "gateway-1"}
+    assert set(finished[2:4]) == {"soc-0", "control-0"}
+    assert finished[4] == "writer-0"
+
+
+def test_only_the_asked_parts_run(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, frozenset({SOC, CONTROL}))
+    assert stage.play(nothing)
+    assert {line.split()[0] for line in stage.events()} == {"soc-0", "control-0"}
+
+
+@pytest.mark.parametrize("name", ["writer-0", "gateway-1", "soc-0", "control-0"])
+def test_a_killed_process_is_back_within_a_second(tmp_path: Path, name: str) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        child = stage.supervisor.child(name)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: child.lives == 2 and child.ready.is_set(), 3)
+
+    assert stage.play(scene)
+    assert len(stage.events(f"{name} ready")) == 2
+
+
+def test_a_stuck_event_loop_is_killed_and_replaced(tmp_path: Path) -> None:
+    quick = Role("gateway", stop_phase=0, silence=0.6)
+    stage = Stage(tmp_path, frozenset({WRITER, GATEWAY}))
+
+    async def scene() -> None:
+        child = stage.supervisor.child("gateway-0")
+        child.role = quick
+        await asyncio.sleep(0.3)  # one beat under the shorter silence
+        stuck = child.pid
+        child.signal(signal.SIGUSR1)
+        await until(lambda: child.lives == 2 and child.ready.is_set())
+        assert child.pid != stuck
+
+    assert stage.play(scene)
+
+
+def test_a_part_that_fails_to_start_stops_the_rest_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "control.fail").write_text("127.0.0.1:8081 is in use by another program")
+    stage = Stage(tmp_path)
+    with pytest.raises(SupervisorError, match=r"control-0 did not start: 127\.0\.0\.1:8081 is in use"):
+        stage.play(nothing)
+    assert stage.events("writer-0 finished")
+
+
+def test_a_part_that_crashes_at_its_start_is_an_error_too(tmp_path: Path) -> None:
+    (tmp_path / "writer.crash").touch()
+    stage = Stage(tmp_path)
+    with pytest.raises(SupervisorError, match="writer-0 did not start"):
+        stage.play(nothing)
+    assert not stage.events("gateway")
+
+
+def test_a_deaf_process_is_killed_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cordon.supervisor.GRACE_SECONDS", 0.2)
+    (tmp_path / "gateway.deaf").touch()
+    stage = Stage(tmp_path)
+    assert not stage.play(nothing)
+    assert stage.events("writer-0 finished")
+    pids = [int(line.split()[2]) for line in stage.events() if "ready" in line]
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_told_twice_to_stop_kills_at_once(tmp_path: Path) -> None:
+    (tmp_path / "gateway.deaf").touch()
+    stage = Stage(tmp_path)
+    began = 0.0
+
+    async def scene() -> None:
+        nonlocal began
+        stage.supervisor.stop()
+        await until(lambda: bool(stage.events("gateway-0 deaf")))
+        began = time.monotonic()
+        stage.supervisor.stop()
+
+    stage.play(scene)
+    assert time.monotonic() - began < 4
+
+
+def test_a_changed_file_reaches_the_processes_without_a_new_life(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(CONFIG.replace("4000", "5000"))
+        await until(lambda: len([line for line in stage.events() if line.endswith("config 5000")]) == 5)
+        assert all(child.lives == 1 for child in stage.supervisor.children)
+
+    assert stage.play(scene)
+
+
+def test_sighup_reads_the_file_at_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(CONFIG.replace("4000", "6000"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: bool(stage.events("gateway-1 config 6000")), 0.9)
+        assert all(child.lives == 1 for child in stage.supervisor.children)
+
+    assert stage.play(scene)
+
+
+def test_a_bad_file_changes_nothing_and_is_reported_with_its_line(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(CONFIG + "routs: []\n")
+        await until(lambda: bool(stage.refusals))
+        child = stage.supervisor.child("gateway-0")
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: child.lives == 2 and child.ready.is_set())
+        stage.file.write_text(CONFIG.replace("4000", "7000"))
+        await until(lambda: bool(stage.events("gateway-0 config 7000")))
+
+    assert stage.play(scene)
+    assert stage.refusals == ["cordon.yaml:4: routs: is not a setting; did you mean routes?"]
+    assert stage.events("gateway-0 config") == [f"gateway-0 config {body}" for body in (4000, 4000, 7000)]
+
+
+def test_what_cannot_change_while_it_runs_is_refused(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(CONFIG.replace("data_dir: data", "data_dir: elsewhere"))
+        await until(lambda: bool(stage.refusals))
+
+    assert stage.play(scene)
+    assert "data_dir: cannot change while Cordon runs" in stage.refusals[0]
+
+
+def test_a_changed_listener_renews_the_workers_only(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(CONFIG.replace("workers: 2", "workers: 2, listen: '127.0.0.1:9'"))
+        await until(lambda: len([line for line in stage.events("gateway") if "ready" in line]) == 4)
+
+    assert stage.play(scene)
+    assert {child.name for child in stage.supervisor.children if child.lives == 2} == {"gateway-0", "gateway-1"}
+
+
+def test_workers_are_added_and_taken_away(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(CONFIG.replace("workers: 2", "workers: 3"))
+        await until(lambda: bool(stage.events("gateway-2 ready")))
+        stage.file.write_text(CONFIG.replace("workers: 2", "workers: 1"))
+        await until(lambda: {"gateway-1 finished", "gateway-2 finished"} <= set(stage.events("gateway")))
+        assert not stage.events("gateway-0 finished")
+
+    assert stage.play(scene)
+
+
+def test_two_supervisors_cannot_share_a_data_directory(tmp_path: Path) -> None:
+    stage, second = Stage(tmp_path), Stage(tmp_path, frozenset({SOC}))
+
+    async def scene() -> None:
+        with pytest.raises(SupervisorError, match=rf"runs already in .* \(process {os.getpid()}\)"):
+            await second.supervisor.run()
+
+    assert stage.play(scene)
+
+
+def test_sigterm_drains(tmp_path: Path) -> None:
+    (tmp_path / "gateway.slow").touch()
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.told = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert stage.play(scene)
+    assert len([line for line in stage.events() if "finished" in line]) == 5
+
+
+def test_no_process_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    (tmp_path / "cordon.yaml").write_text(CONFIG)
+    script = (
+        "import asyncio, pathlib, sys; from tests.unit.cordon.test_supervisor import Stage\n"
+        "asyncio.run(Stage(pathlib.Path(sys.argv[1])).supervisor.run())\n"
+    )
+    supervisor = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT)
+    events = tmp_path / "events"
+
+    async def scene() -> None:
+        await until(lambda: events.exists() and events.read_text().count("ready") == 5)
+        pids = [int(line.split()[2]) for line in events.read_text().splitlines() if "ready" in line]
+        supervisor.kill()
+        supervisor.wait()
+        await until(lambda: not any(alive(pid) for pid in pids), 3)
+
+    asyncio.run(scene())
+
+
+def test_restarts_are_held_back_more_and_more_and_a_long_life_forgives() -> None:
+    backoff = Backoff()
+    pauses = [backoff.pause(0.1) for _ in range(10)]
+    assert pauses == [*PAUSES, PAUSES[-1], PAUSES[-1], PAUSES[-1]]
+    assert backoff.pause(PROVEN_SECONDS) == 0
+
+
+def test_a_process_that_never_beats_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "START_SECONDS", 0.3)
+
+    async def scene() -> None:
+        child = child_module.Child(
+            GATEWAY, 0, b"{}", lambda _role, _slot: [sys.executable, "-c", "import time; time.sleep(60)"]
+        )
+        child.start()
+        assert "stuck" in await child.started()
+        await child.stop(0.1)
+
+    asyncio.run(scene())
