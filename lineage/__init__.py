@@ -1,1 +1,16 @@
-"""lineage."""
+"""The audit log: records, the tree that keeps them from being rewritten unnoticed, its one writer and many readers.
+
+In come records (`record.encode`), from gateway workers, the SOC process, the control server and the command line.
+Out go their indexes once they are on the disk, the control state that they fold to, and checkpoints, tiles and
+proofs in the formats of C2SP, which tools of others verify.
+
+Read in this order:
+
+- `record` the kinds, the canonical bytes; `control` the fold of keys and containments; `settings`, `errors`, `paths`
+- `merkle` RFC 6962; `tiles` the tiled tree; `note` keys, signed notes, checkpoints; `proof` inclusion proofs as files
+- `store` the contract of a database, `sqlite_store` the one on SQLite; `ledger` store, tree, control and key in step
+- `wire` the frames; `writer` the process that commits; `client` and `local` those who ask it to; `keys` the key files
+- `reader` read access from any process; `serve` the same as paths and bytes; `verify` and `export`
+- `side` and `side_writer` what must be erasable: blobs sealed per tenant, keyed digests
+- `metrics` tallies of every process and their rendering; `state` the database of everything that is not the log
+"""

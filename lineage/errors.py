@@ -15,3 +15,11 @@ class LogUnavailable(LineageError):
 
 class VerificationError(LineageError):
     """The log, a checkpoint or a proof does not add up; somebody has to look into it."""
+
+
+class KeyFileError(LineageError):
+    """A key file is missing, readable by others, or not what it should be; the operator has to mend it."""
+
+
+class SideError(LineageError):
+    """A sealed blob or a tenant's key cannot be opened; it was erased, changed, or belongs to somebody else."""

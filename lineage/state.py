@@ -15,7 +15,7 @@ metadata = MetaData()
 
 
 def open_state(path: Path) -> Engine:
-    """Open (and where it is new, create) the state database; call it after the modules that declare tables are imported.
+    """Open (and where it is new, create) the state database; import the modules that declare tables before.
 
     `path` is a SQLite file. Writers wait up to 5 s for each other; every commit is durable when it returns.
     """

@@ -1,0 +1,204 @@
+"""The control state: which API keys live and who is contained, as a pure fold over the log's control records.
+
+Nothing else creates or ends a key or a containment, so whoever has folded the log up to an index knows exactly
+what held there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+
+from lineage.errors import RecordError
+
+MAX_ENTRIES: Final = 20_000
+"""Most live keys, and most live containments; a record that would exceed it is refused."""
+
+CONTROL_KINDS: Final[frozenset[str]] = frozenset(
+    {"containment.applied", "containment.released", "containment.expired", "admin.key_created", "admin.key_revoked"}
+)
+_MARKS: Final = (b'"kind":"containment.', b'"kind":"admin.key_')
+
+
+@dataclass(frozen=True, slots=True)
+class Containment:
+    """A principal or an endpoint that is kept from calling or being called, for a time and a reason."""
+
+    id: str
+    target_type: str
+    target: str
+    reason: str
+    owner: str
+    since: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A credential of a caller or of a reader of the log; only the SHA-256 (hex) of its whole text is known."""
+
+    id: str
+    digest: str
+    name: str
+    tenant: str
+    roles: tuple[str, ...]
+    kind: str
+    expires: int | None
+
+
+Row = tuple[str, str, bytes | None]
+"""One stored part of the state: ("key" | "containment", id, JSON text or None where it went away)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """Live containments by id and live keys by digest. `epoch` is the log's size just after the last control record.
+
+    Times are ms since the epoch. An entry whose `until` or `expires` lies in the past is still in the state until
+    a record removes it: whoever uses it compares the time.
+    """
+
+    epoch: int = 0
+    containments: Mapping[str, Containment] = field(default_factory=lambda: MappingProxyType({}))
+    keys: Mapping[str, ApiKey] = field(default_factory=lambda: MappingProxyType({}))
+
+    def fold(self, record: Mapping[str, object], index: int) -> ControlState:
+        """Return the state after the record at `index`; the same state when it is not a control record.
+
+        Raises RecordError when a control record lacks a field or would exceed `MAX_ENTRIES`.
+        """
+        step = _FOLDS.get(str(record.get("kind")))
+        if step is None:
+            return self
+        return replace(step(self, record), epoch=index + 1)
+
+    def changes(self, before: ControlState) -> list[Row]:
+        """Return what has to be stored to get from `before` to this state."""
+        return [
+            *_row_changes("containment", before.containments, self.containments),
+            *_row_changes("key", before.keys, self.keys),
+        ]
+
+    def dump(self) -> bytes:
+        """Return the whole state as JSON text, for `load`."""
+        return orjson.dumps(
+            {"epoch": self.epoch, "containment": list(self.containments.values()), "key": list(self.keys.values())}
+        )
+
+
+def load(data: bytes) -> ControlState:
+    """Return the state that `ControlState.dump` wrote."""
+    value = orjson.loads(data)
+    rows: list[Row] = [("containment", "", orjson.dumps(item)) for item in value["containment"]]
+    rows += [("key", "", orjson.dumps(item)) for item in value["key"]]
+    return from_rows(value["epoch"], rows)
+
+
+def from_rows(epoch: int, rows: list[Row]) -> ControlState:
+    """Return the state that stored rows hold."""
+    containments: dict[str, Containment] = {}
+    keys: dict[str, ApiKey] = {}
+    for kind, _, data in rows:
+        value = orjson.loads(data or b"null")
+        if kind == "containment":
+            containments[value["id"]] = Containment(**value)
+        else:
+            keys[value["digest"]] = ApiKey(**{**value, "roles": tuple(value["roles"])})
+    return ControlState(epoch, MappingProxyType(containments), MappingProxyType(keys))
+
+
+def may_control(data: bytes) -> bool:
+    """Say cheaply whether a record's canonical bytes could be a control record (false alarms are possible)."""
+    return _MARKS[0] in data or _MARKS[1] in data
+
+
+def _row_changes(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Row]:
+    for name, item in after.items():
+        if before.get(name) is not item:
+            yield kind, name, orjson.dumps(item)
+    for name in before:
+        if name not in after:
+            yield kind, name, None
+
+
+def _text(record: Mapping[str, object], name: str) -> str:
+    value = record.get(name)
+    if type(value) is not str or not value:
+        raise RecordError(f"a {record.get('kind')} record needs a text in {name!r}")
+    return value
+
+
+def _time(record: Mapping[str, object], name: str) -> int:
+    value = record.get(name)
+    if type(value) is not int:
+        raise RecordError(f"a {record.get('kind')} record needs a time in ms in {name!r}")
+    return value
+
+
+def _one_of(record: Mapping[str, object], name: str, allowed: tuple[str, ...]) -> str:
+    value = _text(record, name)
+    if value not in allowed:
+        raise RecordError(f"a {record.get('kind')} record's {name!r} is one of {', '.join(allowed)}")
+    return value
+
+
+def _bounded(entries: dict[str, Any]) -> Mapping[str, Any]:
+    if len(entries) > MAX_ENTRIES:
+        raise RecordError(f"there are {MAX_ENTRIES} live entries already; release or revoke some first")
+    return MappingProxyType(entries)
+
+
+def _applied(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    containment = Containment(
+        id=_text(record, "containment"),
+        target_type=_one_of(record, "target_type", ("principal", "endpoint")),
+        target=_text(record, "target"),
+        reason=_text(record, "reason"),
+        owner=_text(record, "owner"),
+        since=_time(record, "at"),
+        until=_time(record, "until"),
+    )
+    return replace(state, containments=_bounded({**state.containments, containment.id: containment}))
+
+
+def _ended(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    gone = _text(record, "containment")
+    rest = {name: item for name, item in state.containments.items() if name != gone}
+    return replace(state, containments=MappingProxyType(rest))
+
+
+def _key_created(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    roles = record.get("roles")
+    if not isinstance(roles, list | tuple) or not all(type(role) is str for role in roles):
+        raise RecordError("an admin.key_created record needs a list of texts in 'roles'")
+    digest = _text(record, "digest")
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise RecordError("an admin.key_created record needs the key's SHA-256 in lower-case hex in 'digest'")
+    key = ApiKey(
+        id=_text(record, "key"),
+        digest=digest,
+        name=_text(record, "name"),
+        tenant=_text(record, "tenant"),
+        roles=tuple(roles),
+        kind=_one_of(record, "key_kind", ("caller", "reader")),
+        expires=None if record.get("expires") is None else _time(record, "expires"),
+    )
+    return replace(state, keys=_bounded({**state.keys, digest: key}))
+
+
+def _key_revoked(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    gone = _text(record, "key")
+    return replace(state, keys=MappingProxyType({d: key for d, key in state.keys.items() if key.id != gone}))
+
+
+_FOLDS: Final[Mapping[str, Callable[[ControlState, Mapping[str, object]], ControlState]]] = {
+    "containment.applied": _applied,
+    "containment.released": _ended,
+    "containment.expired": _ended,
+    "admin.key_created": _key_created,
+    "admin.key_revoked": _key_revoked,
+}

@@ -1,0 +1,184 @@
+"""The log as its one writer holds it: the store, the tree, the control state and the signing key, kept in step.
+
+Everything here is synchronous. `append` is the commit point: when it returns, the records are on the disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+from lineage.control import ControlState
+from lineage.errors import LogUnavailable, VerificationError
+from lineage.keys import load_log_keys
+from lineage.note import Checkpoint, open_checkpoint
+from lineage.paths import Paths, make_private
+from lineage.record import decode
+from lineage.settings import Lineage
+from lineage.sqlite_store import SqliteStore
+from lineage.store import LogStore
+from lineage.tiles import TileTree, widths
+
+_READ: Final = 1_000
+
+Controls = list[tuple[int, bytes]]
+"""Control records with their indexes."""
+
+
+@contextmanager
+def writer_lock(data_dir: Path) -> Iterator[IO[bytes]]:
+    """Hold the right to write the log; LogUnavailable at once when another process holds it."""
+    paths = Paths(data_dir)
+    make_private(paths.run)
+    with open(paths.lock, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LogUnavailable(f"another log writer holds {paths.lock}") from None
+        yield file
+
+
+class Ledger:
+    """The log, open for writing. The caller holds `writer_lock`."""
+
+    def __init__(self, data_dir: Path, settings: Lineage) -> None:
+        self._path = Paths(data_dir).log
+        self._store: LogStore = SqliteStore(self._path)
+        self._tree = TileTree()
+        self._ungrown: list[bytes] = []
+        self._control = ControlState()
+        self._checkpointed = -1
+        self._broken = False
+        try:
+            latest = self._store.checkpoint()
+            self._keys = load_log_keys(data_dir, settings.origin, create=latest is None)
+            self._resume()
+        except BaseException:
+            self._store.close()
+            raise
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._keys.origin
+
+    @property
+    def size(self) -> int:
+        """Number of durable records."""
+        return self._tree.size + len(self._ungrown)
+
+    @property
+    def checkpointed(self) -> int:
+        """Size of the latest checkpoint; -1 before the first."""
+        return self._checkpointed
+
+    @property
+    def control(self) -> ControlState:
+        """The control state after the last record."""
+        return self._control
+
+    def check_control(self, record: bytes) -> None:
+        """Raise RecordError when a record that may be a control record could not be folded."""
+        self._control.fold(decode(record), self.size)
+
+    def append(self, records: Sequence[bytes], maybe_control: Sequence[int] = ()) -> Controls:
+        """Commit records at the next indexes; return the control records among them.
+
+        `maybe_control` are the positions in `records` that `control.may_control` named. LogUnavailable: none of
+        the records is in the log, and a later call may work again.
+        """
+        if self._broken:
+            self._reopen()
+        first = self.size
+        state = self._control
+        controls: Controls = []
+        for position in maybe_control:
+            folded = state.fold(decode(records[position]), first + position)
+            if folded is not state:
+                controls.append((first + position, records[position]))
+                state = folded
+        rows = state.changes(self._control) if controls else ()
+        try:
+            self._store.append(first, records, rows, state.epoch)
+        except LogUnavailable:
+            self._broken = True
+            raise
+        self._control = state
+        self._ungrown += records
+        return controls
+
+    def grow(self) -> None:
+        """Hash what was appended into the tree; done after the acknowledgements, as nobody waits for it."""
+        self._tree.append_records(self._ungrown)
+        self._ungrown.clear()
+
+    def checkpoint(self) -> bytes | None:
+        """Sign and keep a checkpoint; None when nothing is new since the last one. LogUnavailable: try again later."""
+        if self._broken:
+            self._reopen()
+        self.grow()
+        tree = self._tree
+        if tree.size == self._checkpointed:
+            return None
+        note = self._keys.signer.sign(Checkpoint(self.origin, tree.size, tree.root()).text())
+        try:
+            self._store.save_checkpoint(tree.size, note, tree.take_tiles())
+        except LogUnavailable:
+            self._broken = True
+            raise
+        self._checkpointed = tree.size
+        return note
+
+    def tidy(self) -> None:
+        """Do the store's housekeeping that is due."""
+        self._store.tidy()
+
+    def close(self) -> None:
+        """Let go of the store, without a last checkpoint."""
+        self._store.close()
+
+    def _reopen(self) -> None:
+        """After an error nothing in memory is trusted: read again what is really there."""
+        with suppress(LogUnavailable):
+            self._store.close()
+        self._store = SqliteStore(self._path)
+        self._resume()
+
+    def _resume(self) -> None:
+        """Take up the log from its last checkpoint and the records after it; VerificationError if they do not fit."""
+        store = self._store
+        latest = store.checkpoint()
+        tree = TileTree() if latest is None else self._tree_at(*latest)
+        while rows := store.read(tree.size, _READ):
+            if [index for index, _ in rows] != list(range(tree.size, tree.size + len(rows))):
+                raise VerificationError(
+                    f"{self._path.name}: records are missing after index {tree.size}; run `cordon log verify`"
+                )
+            tree.append_records([data for _, data in rows])
+        state = store.control()
+        if state.epoch > tree.size:
+            raise VerificationError(
+                f"{self._path.name}: the control state is ahead of the records; run `cordon log verify`"
+            )
+        self._tree = tree
+        self._ungrown = []
+        self._checkpointed = -1 if latest is None else latest[0]
+        self._control = state
+        self._broken = False
+
+    def _tree_at(self, size: int, note: bytes) -> TileTree:
+        checkpoint = open_checkpoint(note, [self._keys.verifier])
+        tiles = []
+        for level, (full, width) in enumerate(widths(size)):
+            tile = self._store.stored_tile(level, full) if width else b""
+            tiles.append(tile or b"")
+        tree = TileTree.restore(size, tiles)
+        if checkpoint != Checkpoint(self.origin, size, tree.root()):
+            raise VerificationError(
+                f"{self._path.name}: the tiles do not fit the last checkpoint; run `cordon log verify`"
+            )
+        return tree

@@ -1,0 +1,55 @@
+"""Where the log's files lie under the data directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The files of one data directory; nothing is made by asking for them."""
+
+    data_dir: Path
+
+    @property
+    def log(self) -> Path:
+        """The log's database."""
+        return self.data_dir / "cordon-log.db"
+
+    @property
+    def side(self) -> Path:
+        """The database of what lies beside the log: sealed blobs and the tenants' keys."""
+        return self.data_dir / "cordon-side.db"
+
+    @property
+    def keys(self) -> Path:
+        """Directory of the log's and the master key."""
+        return self.data_dir / "keys"
+
+    @property
+    def run(self) -> Path:
+        """Directory of what only matters while processes run."""
+        return self.data_dir / "run"
+
+    @property
+    def socket(self) -> Path:
+        """The log writer's Unix socket."""
+        return self.run / "log.sock"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the one process that may write the log."""
+        return self.run / "log.lock"
+
+    @property
+    def metrics(self) -> Path:
+        """Directory of the processes' metric snapshots."""
+        return self.run / "metrics"
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory that only its owner may enter."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_mode & 0o077:
+        directory.chmod(0o700)

@@ -1,0 +1,275 @@
+"""The log in a SQLite file: write-ahead log, an fsync at each commit, one writer, readers in any process.
+
+Copying the write-ahead log back into the file is done by a thread of its own, so that commits do not wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from lineage.control import ControlState, Row, from_rows
+from lineage.errors import LogUnavailable
+
+log = logging.getLogger("cordon.lineage.store")
+
+APPLICATION_ID: Final = 0x436F7264
+"""Marks the file as a log of this program ("Cord")."""
+SCHEMA_VERSION: Final = 1
+SEARCH_LIMIT: Final = 1_000
+_COPY_BACK_BYTES: Final = 4_194_304
+_LONG_WAL_PAGES: Final = 8_192
+
+_SCHEMA: Final = """
+CREATE TABLE records (idx INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
+CREATE TABLE tiles (
+    level INTEGER NOT NULL, idx INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (level, idx)
+) STRICT;
+CREATE TABLE control (
+    kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
+INSERT INTO epoch VALUES (1, 0);
+"""
+
+_APPEND: Final = "INSERT INTO records (idx, data) VALUES (?, ?)"
+
+
+class SqliteSource:
+    """Reads the log; open one per process. May be used from several threads, which take turns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = threading.RLock()
+        if not path.exists():
+            raise LogUnavailable(f"there is no log at {path} yet; `cordon up` makes it")
+        self._db = _connect(path)
+        with self._reading():
+            _check_format(self._db, path)
+            self._db.execute("PRAGMA query_only=ON")
+
+    def size(self) -> int:
+        """Return how many records there are."""
+        row = self._one("SELECT max(idx) FROM records")
+        return 0 if row is None or row[0] is None else int(row[0]) + 1
+
+    def read(self, start: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return up to `limit` records from index `start` on."""
+        return self._all("SELECT idx, data FROM records WHERE idx >= ? ORDER BY idx LIMIT ?", (start, limit))
+
+    def checkpoint(self) -> tuple[int, bytes] | None:
+        """Return the latest checkpoint as (size, signed note)."""
+        row: tuple[int, bytes] | None = self._one("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return row
+
+    def checkpoints(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return up to `limit` checkpoints of a size greater than `after`."""
+        return self._all("SELECT size, note FROM checkpoints WHERE size > ? ORDER BY size LIMIT ?", (after, limit))
+
+    def stored_tile(self, level: int, index: int) -> bytes | None:
+        """Return the tile as of the latest checkpoint."""
+        row = self._one("SELECT hashes FROM tiles WHERE level = ? AND idx = ?", (level, index))
+        return None if row is None else row[0]
+
+    def stored_tiles(self, level: int) -> tuple[int, int]:
+        """Return how many tiles of a level are stored, and how many of them lie below that number."""
+        total = self._one("SELECT count(*) FROM tiles WHERE level = ?", (level,))
+        count = total[0] if total else 0
+        below = self._one("SELECT count(*) FROM tiles WHERE level = ? AND idx >= 0 AND idx < ?", (level, count))
+        return count, below[0] if below else 0
+
+    def levels(self) -> int:
+        """Return one more than the highest level of which a tile is stored."""
+        row = self._one("SELECT max(level) FROM tiles")
+        return 0 if row is None or row[0] is None else int(row[0]) + 1
+
+    def control(self) -> ControlState:
+        """Return the stored projection of the control records."""
+        with self._reading():
+            self._db.execute("BEGIN")
+            try:
+                rows = self._db.execute("SELECT kind, id, value FROM control").fetchall()
+                epoch = self._db.execute("SELECT epoch FROM epoch").fetchone()[0]
+            finally:
+                self._db.execute("COMMIT")
+            return from_rows(epoch, rows)
+
+    def search(self, needle: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
+        """Return the records in [start, end) that contain `needle`."""
+        return self._all(
+            "SELECT idx, data FROM records WHERE idx >= ? AND idx < ? AND instr(data, ?) ORDER BY idx LIMIT ?",
+            (start, end, needle, SEARCH_LIMIT),
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._turn:
+            self._db.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._turn:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise _unavailable(self._path, error) from error
+
+    def _one(self, sql: str, values: Sequence[object] = ()) -> Any:
+        with self._reading():
+            return self._db.execute(sql, values).fetchone()
+
+    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._reading():
+            return self._db.execute(sql, values).fetchall()
+
+
+class SqliteStore(SqliteSource):
+    """Writes the log; whoever opens it holds the writer's lock."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            _create(path)
+        except sqlite3.Error as error:
+            raise _unavailable(path, error) from error
+        super().__init__(path)
+        self._db.execute("PRAGMA query_only=OFF")
+        self._db.execute("PRAGMA wal_autocheckpoint=0")
+        self._copier: threading.Thread | None = None
+        self._behind = 0
+        self._uncopied = 0
+
+    def append(self, first: int, records: Sequence[bytes], control: Sequence[Row] = (), epoch: int = 0) -> None:
+        """Add records at the indexes from `first` on, and the changes of the control projection that they make."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(_APPEND, enumerate(records, first))
+            if control:
+                _save_control(db, control, epoch)
+
+        self._commit(work)
+        self._uncopied += sum(map(len, records))
+
+    def save_checkpoint(self, size: int, note: bytes, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        """Keep a signed checkpoint together with its new and longer tiles."""
+
+        def work(db: sqlite3.Connection) -> None:
+            rows = [(level, index, hashes) for (level, index), hashes in tiles.items()]
+            db.executemany("INSERT OR REPLACE INTO tiles (level, idx, hashes) VALUES (?, ?, ?)", rows)
+            db.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (size, note))
+
+        self._commit(work)
+
+    def _commit(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        db = self._db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            work(db)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            # The failing step may already have rolled back by itself (a full disk does); either way nothing stays.
+            if db.in_transaction:
+                db.rollback()
+            raise _unavailable(self._path, error) from error
+
+    def tidy(self) -> None:
+        """Copy the write-ahead log back into the file when it has grown, in a thread.
+
+        While commits go on, the thread never quite catches up, and the write-ahead log starts anew only when nothing
+        is left to copy. So when it has become long, the short rest is copied here, between two commits.
+        """
+        if self._uncopied < _COPY_BACK_BYTES or (self._copier is not None and self._copier.is_alive()):
+            return
+        if self._behind > _LONG_WAL_PAGES:
+            self._behind = 0
+            _copy_back(self._db)
+        else:
+            self._uncopied = 0
+            self._copier = threading.Thread(target=self._copy_back_beside, name="log-copy-back", daemon=True)
+            self._copier.start()
+
+    def _copy_back_beside(self) -> None:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as db:
+                self._behind = _copy_back(db)
+        except sqlite3.Error as error:
+            log.warning("%s", _unavailable(self._path, error))
+
+    def close(self) -> None:
+        """Finish the housekeeping and let go of the file."""
+        if self._copier is not None:
+            self._copier.join()
+        super().close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        for pragma in ("synchronous=FULL", "trusted_schema=OFF", "cell_size_check=ON"):
+            db.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error as error:
+        raise _unavailable(path, error) from error
+    return db
+
+
+def _create(path: Path) -> None:
+    """Make the tables of a new file, all or none."""
+    db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+    try:
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks} COMMIT;")
+    finally:
+        db.close()
+
+
+def _check_format(db: sqlite3.Connection, path: Path) -> None:
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID or version != SCHEMA_VERSION:
+        raise LogUnavailable(f"{path} is not a log that this version reads (schema {version}, not {SCHEMA_VERSION})")
+
+
+def _save_control(db: sqlite3.Connection, rows: Sequence[Row], epoch: int) -> None:
+    for kind, name, value in rows:
+        if value is None:
+            db.execute("DELETE FROM control WHERE kind = ? AND id = ?", (kind, name))
+        else:
+            db.execute("INSERT OR REPLACE INTO control (kind, id, value) VALUES (?, ?, ?)", (kind, name, value))
+    db.execute("UPDATE epoch SET epoch = ?", (epoch,))
+
+
+def _copy_back(db: sqlite3.Connection) -> int:
+    """Copy what can be copied without waiting for anybody; return the pages that the write-ahead log had."""
+    row = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(row[1])
+
+
+_REASONS: Final[Mapping[str, str]] = {
+    "SQLITE_FULL": "the disk is full; free some space",
+    "SQLITE_READONLY": "the database or its disk is read-only",
+    "SQLITE_BUSY": "another program has locked the database; close it",
+    "SQLITE_LOCKED": "another program has locked the database; close it",
+    "SQLITE_IOERR": "the disk reports an error",
+    "SQLITE_CORRUPT": "the database is damaged; run `cordon log verify` and restore from a copy",
+    "SQLITE_NOTADB": "the file is not a database; restore from a copy",
+    "SQLITE_CANTOPEN": "the file cannot be opened; check that it is there and its permissions",
+    "SQLITE_CONSTRAINT": "an index is taken already; run `cordon log verify`",
+}
+
+
+def _unavailable(path: Path, error: sqlite3.Error) -> LogUnavailable:
+    name = getattr(error, "sqlite_errorname", None) or ""
+    reason = next((text for prefix, text in _REASONS.items() if name.startswith(prefix)), str(error))
+    return LogUnavailable(f"{path.name}: {reason}" + (f" ({name})" if name else ""))

@@ -1,0 +1,67 @@
+"""A log to test against: a data directory with a short path, and a real writer in this event loop or in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from lineage.client import LogClient
+from lineage.errors import LogUnavailable
+from lineage.metrics import Meter
+from lineage.paths import Paths
+from lineage.settings import Lineage
+from lineage.writer import run_writer
+
+QUICK = Lineage(checkpoint_seconds=0.05)
+
+
+@contextmanager
+def data_directory() -> Iterator[Path]:
+    """A new directory whose path is short enough for a Unix socket in it, gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="cordon-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@asynccontextmanager
+async def running_writer(data_dir: Path, settings: Lineage = QUICK, meter: Meter | None = None) -> AsyncIterator[None]:
+    """The log writer as a task of this event loop; ended in good order afterwards."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(run_writer(data_dir, settings, meter or Meter("log"), stop, ready.set))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        if not task.done():
+            yield
+    finally:
+        stop.set()
+        await task
+
+
+def _serve(data_dir: Path, settings: Lineage) -> None:
+    asyncio.run(run_writer(data_dir, settings, Meter("log"), asyncio.Event(), lambda: None))
+
+
+def start_writer(data_dir: Path, settings: Lineage = QUICK) -> BaseProcess:
+    """The log writer as a process of its own, for tests that kill it."""
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(data_dir, settings), daemon=True)
+    process.start()
+    return process
+
+
+async def connect(data_dir: Path, seconds: float = 10.0) -> LogClient:
+    """A client, as soon as the writer takes connections."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with suppress(LogUnavailable):
+                return await LogClient.connect(Paths(data_dir).socket)
+            await asyncio.sleep(0.01)
