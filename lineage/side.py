@@ -38,11 +38,13 @@ class TenantKey:
 
     sealing: bytes
     digesting: bytes
+    redacting: bytes
 
     @classmethod
     def derive(cls, key: bytes) -> TenantKey:
         """Return the parts of a tenant's 32 random bytes."""
-        return cls(hmac.digest(key, b"cordon sealing", "sha256"), hmac.digest(key, b"cordon digesting", "sha256"))
+        parts = (b"cordon sealing", b"cordon digesting", b"cordon redacting")
+        return cls(*(hmac.digest(key, part, "sha256") for part in parts))
 
 
 def seal(tenant_key: TenantKey, call: str, data: bytes) -> bytes:

@@ -1,0 +1,133 @@
+"""A call, and what a worker has to serve calls with: the state that the steps in gateway/flow.py work on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from gateway.content import Scanner
+from gateway.credentials import Credentials
+from gateway.document import Content, Documents, Subject
+from gateway.errors import Refusal
+from gateway.exchange import Exchange
+from gateway.identity import Principal
+from gateway.records import Facts
+from gateway.routing import Health, Routes
+from gateway.secrets import TenantSecrets
+from gateway.settings import Limits, Route, Tenant
+from gateway.unknown import UnknownCallers
+from gateway.upstream import UpstreamPool
+from lineage.client import LogClient
+from lineage.errors import LineageError
+from lineage.metrics import Meter
+from lineage.record import encode, new_call_id
+from policies.engine import PolicyEngine
+
+log = structlog.get_logger("gateway")
+
+
+class PolicySource(Protocol):
+    """Where the bundle in force comes from; it may be another one at the next call."""
+
+    @property
+    def engine(self) -> PolicyEngine:
+        """The engine of the bundle in force."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What one configuration says; replaced as a whole when the configuration is read again, calls keep theirs."""
+
+    routes: Routes
+    tenants: Mapping[str, Tenant]
+    documents: Documents
+    credentials: Credentials
+    limits: Limits
+
+    @classmethod
+    def of(cls, routes: Sequence[Route], tenants: Sequence[Tenant], limits: Limits) -> Setup:
+        """Everything that follows from the configured routes and tenants; raises CredentialError."""
+        by_id = {tenant.id: tenant for tenant in tenants}
+        return cls(Routes(routes), by_id, Documents(by_id, routes), Credentials(routes), limits)
+
+
+class Steps:
+    """How long calls spend in each step, seconds."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.admission = meter.histogram("cordon_step_seconds", "admission")
+        self.inspection = meter.histogram("cordon_step_seconds", "inspection")
+        self.request_decision = meter.histogram("cordon_step_seconds", "request_decision")
+        self.intent = meter.histogram("cordon_step_seconds", "intent")
+        self.first_byte = meter.histogram("cordon_step_seconds", "first_byte")
+        self.answer_decision = meter.histogram("cordon_step_seconds", "answer_decision")
+        self.answer_inspection = meter.histogram("cordon_step_seconds", "answer_inspection")
+        self.outcome = meter.histogram("cordon_step_seconds", "outcome")
+        self.whole = meter.histogram("cordon_step_seconds", "whole")
+
+
+@dataclass(slots=True)
+class Services:
+    """What a worker has for its whole life."""
+
+    boot: str
+    log: LogClient
+    policy: PolicySource
+    pool: UpstreamPool
+    scanner: Scanner
+    secrets: TenantSecrets
+    meter: Meter
+    steps: Steps
+    health: Health
+    unknown: UnknownCallers
+    keep_inputs: bool
+
+    def append_later(self, record: Mapping[str, object]) -> None:
+        """Append without waiting; a record that the log did not take is told in the process's own log."""
+        try:
+            future = self.log.append(encode(record))
+        except LineageError as error:
+            _tell_lost(record, error)
+            return
+        future.add_done_callback(lambda done: _tell_lost(record, done.exception()))
+
+
+class Call:
+    """One call on its way: what was found out about it so far."""
+
+    __slots__ = (
+        "began", "content", "cut", "dialect", "endpoint", "exchange", "facts", "id", "kept", "principal", "recorded",
+        "route", "setup", "side", "subject", "target", "task", "traceparent", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, setup: Setup, boot: str) -> None:
+        self.exchange = exchange
+        self.setup = setup
+        self.id = exchange.call = new_call_id()
+        self.began = time.perf_counter()
+        self.facts = Facts(boot, self.id, method=exchange.head.method)
+        self.dialect = ""
+        self.target = b""
+        self.endpoint = ""
+        self.verdict = "refused"
+        self.recorded = False
+        self.traceparent = b""
+        self.kept: bytes | None = None
+        self.side = ""
+        self.cut: Refusal | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.route: Route
+        self.principal: Principal
+        self.subject: Subject
+        self.content: Content
+
+
+def _tell_lost(record: Mapping[str, object], error: BaseException | None) -> None:
+    if error is not None:
+        log.error("a record could not be kept", kind=record["kind"], call=record.get("call", ""), error=str(error))

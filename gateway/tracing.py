@@ -1,0 +1,15 @@
+"""W3C Trace Context: the client's trace is continued, or one begins here (https://www.w3.org/TR/trace-context/)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
+
+
+def continued(traceparent: bytes) -> tuple[str, bytes]:
+    """The trace id and the `traceparent` to send on: same trace and flags, a new parent; a new trace if malformed."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    trace, flags = (match[1].decode(), match[2].decode()) if match else (secrets.token_hex(16), "00")
+    return trace, f"00-{trace}-{secrets.token_hex(8)}-{flags}".encode()

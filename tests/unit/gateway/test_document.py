@@ -1,0 +1,94 @@
+"""What policy is shown of a call: the normalised form, without credentials."""
+
+from __future__ import annotations
+
+import orjson
+
+from gateway.document import Content, Documents, Subject
+from gateway.identity import Principal
+from gateway.settings import Endpoint, Route, Tenant
+
+EU = Endpoint(id="eu", url="http://127.0.0.1:9", jurisdiction="EU", region="eu-west-1", provider="p", model="m")
+US = Endpoint(id="us", url="http://127.0.0.1:9", jurisdiction="US")
+ROUTE = Route(id="openai", kind="model", dialect="openai", prefix="/openai", risk="high", endpoints=(EU, US))
+DOCUMENTS = Documents({"acme": Tenant(id="acme", residency=("EU",))}, [ROUTE])
+
+
+def subject(**changes: object) -> Subject:
+    values: dict[str, object] = {
+        "call": "01JCALL",
+        "attempt": 1,
+        "method": "POST",
+        "host": "gateway.example",
+        "path": "/openai/v1/chat completions",
+        "query": "a=1&a=2&b=",
+        "headers": [
+            (b"accept", b"text/html"),
+            (b"accept", b"*/*"),
+            (b"authorization", b"Bearer cordon_secret"),
+            (b"x-api-key", b"cordon_secret"),
+            (b"cookie", b"session=secret"),
+            (b"x-tenant-note", b"jane@example.org"),
+        ],
+        "source": "192.0.2.1",
+        "principal": Principal("acme/bot", "acme", ("agent",), "key_1"),
+        "route": ROUTE,
+        "dialect": "openai",
+    }
+    return Subject(**(values | changes))  # type: ignore[arg-type]
+
+
+CONTENT = Content(
+    "application/json", 12, {"email": {"count": 1, "confidence": 90, "pointers": ["/x"]}}, {"x": "y"}, "m1", True
+)
+
+
+def request(**changes: object) -> dict[str, object]:
+    document: dict[str, object] = orjson.loads(
+        DOCUMENTS.request(subject(**changes), CONTENT, [EU, US], lambda endpoint: endpoint == "eu")
+    )
+    return document
+
+
+def test_policy_sees_who_calls_what_and_where_it_could_go() -> None:
+    document = request()
+    assert document["phase"] == "request"
+    assert document["principal"] == {"id": "acme/bot", "tenant": "acme", "roles": ["agent"], "key": "key_1"}
+    assert document["tenant"] == {"id": "acme", "residency": ["EU"]}
+    assert document["route"] == {"id": "openai", "kind": "model", "dialect": "openai", "risk": "high"}
+    assert [(c["id"], c["jurisdiction"], c["healthy"]) for c in document["candidates"]] == [  # type: ignore[attr-defined]
+        ("eu", "EU", True),
+        ("us", "US", False),
+    ]
+    assert document["model"] == {"requested": "m1", "stream": True}
+    assert document["parsed_body"] == {"x": "y"}
+
+
+def test_the_address_is_given_as_opa_envoy_gives_it() -> None:
+    document = request()
+    assert document["parsed_path"] == ["openai", "v1", "chat completions"]
+    assert document["parsed_query"] == {"a": ["1", "2"], "b": [""]}
+    http = document["attributes"]["request"]["http"]  # type: ignore[index]
+    assert (http["method"], http["host"]) == ("POST", "gateway.example")
+    assert http["path"] == "/openai/v1/chat completions?a=1&a=2&b="
+    assert http["headers"] == {"accept": "text/html,*/*", "x-tenant-note": "jane@example.org"}
+
+
+def test_no_credential_enters_a_document() -> None:
+    text = orjson.dumps(request())
+    assert b"secret" not in text
+
+
+def test_the_copy_that_is_kept_is_masked_in_address_and_headers_too() -> None:
+    document = DOCUMENTS.request(subject(), CONTENT, [EU], lambda _: True, mask=lambda text: text.replace("jane", "*"))
+    assert b"jane" not in document
+
+
+def test_an_answers_document_carries_the_endpoint_and_both_contents() -> None:
+    answer = Content("text/event-stream", 99, {})
+    document = orjson.loads(DOCUMENTS.answer("finding", subject(), "us", CONTENT, answer, 200, "m1-2026"))
+    assert document["phase"] == "finding"
+    assert document["endpoint"]["jurisdiction"] == "US"
+    assert document["answer"] == {"status": 200, "media_type": "text/event-stream", "model": "m1-2026"}
+    assert (document["content"]["bytes"], document["request_content"]["bytes"]) == (99, 12)
+    assert document["request_content"]["findings"]["email"]["count"] == 1

@@ -1,0 +1,30 @@
+"""A flood of calls without an identity leaves few records."""
+
+from __future__ import annotations
+
+from gateway.unknown import MOST_SOURCES, UnknownCallers
+from lineage.record import encode
+
+
+def test_calls_are_counted_by_source_and_reason() -> None:
+    unknown = UnknownCallers("gateway-0-01J")
+    for _ in range(5):
+        unknown.count("192.0.2.1", "no_key")
+    unknown.count("192.0.2.1", "unknown_key")
+    records = unknown.drain()
+    assert [(r["source"], r["reason"], r["count"]) for r in records] == [
+        ("192.0.2.1", "no_key", 5),
+        ("192.0.2.1", "unknown_key", 1),
+    ]
+    assert all(encode(record) for record in records)
+    assert unknown.drain() == []
+
+
+def test_many_sources_are_counted_together_once_there_are_too_many() -> None:
+    unknown = UnknownCallers("gateway-0-01J")
+    for number in range(MOST_SOURCES + 500):
+        unknown.count(f"192.0.2.{number}", "no_key")
+    records = unknown.drain()
+    assert len(records) == MOST_SOURCES + 1
+    assert records[-1]["source"] == "others"
+    assert sum(int(str(record["count"])) for record in records) == MOST_SOURCES + 500
