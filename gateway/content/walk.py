@@ -1,0 +1,257 @@
+"""Every text of a JSON value, joined for one pass of the scanner, and the way back to its place.
+
+Nothing is left out but what cannot be text: names of objects, strings and numbers are all looked at, in fields that
+a dialect knows and in fields that nobody has heard of. Only encoded media and sealed reasoning are not; they are
+reported as `unreadable`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from gateway.content.errors import ContentError
+from gateway.content.json_text import DEPTH, Json
+from gateway.content.redact import Redactor
+from gateway.content.scanner import NAME, WALL, Match, Scanner, locate, readable
+
+Path = tuple["Path", str | int] | None
+"""A place in a JSON value: (place of the container, key or index), None for the root."""
+
+ARGUMENTS = frozenset({"arguments", "partial_json"})
+"""Fields whose string is itself JSON text: what replaces a finding there must leave it JSON."""
+
+SEALED = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout", "thought_signature"})
+"""Fields that carry encrypted or signed reasoning."""
+
+_ENCODED = SEALED | {"data", "file_data", "b64_json", "blob", "url"}
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{63,}={0,2}\s*\Z")
+_DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
+_KNOWN_NAMES = frozenset(
+    [
+        "role",
+        "content",
+        "messages",
+        "model",
+        "stream",
+        "temperature",
+        "tools",
+        "tool_choice",
+        "type",
+        "text",
+        "function",
+        "name",
+        "description",
+        "parameters",
+        "properties",
+        "required",
+        "system",
+        "max_tokens",
+        "max_completion_tokens",
+        "top_p",
+        "stop",
+        "n",
+        "user",
+        "metadata",
+        "id",
+        "object",
+        "created",
+        "choices",
+        "index",
+        "message",
+        "delta",
+        "finish_reason",
+        "logprobs",
+        "usage",
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "refusal",
+        "input",
+        "output_tokens",
+        "input_tokens",
+        "stop_reason",
+        "stop_sequence",
+        "tool_calls",
+        "arguments",
+        "tool_call_id",
+        "content_block",
+        "annotations",
+        "system_fingerprint",
+        "service_tier",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+        "items",
+        "enum",
+    ]
+)
+_SMALLEST_NUMBER = 1_000_000
+
+
+class Finding(NamedTuple):
+    """One finding in a JSON value. `in_key`: it lies in the name of the field, not in its value."""
+
+    path: Path
+    in_key: bool
+    match: Match
+
+
+class Texts:
+    """The texts of one JSON value. `unreadable` are the places of what has no text to read."""
+
+    __slots__ = ("_places", "_texts", "unreadable")
+
+    def __init__(self, value: Json) -> None:
+        self._texts: list[str] = []
+        self._places: list[tuple[Path, int, bool]] = []
+        self.unreadable: list[Path] = []
+        self._walk(value)
+
+    def _walk(self, value: Json) -> None:
+        stack: list[tuple[Json, Path, str, int]] = [(value, None, "", 0)]
+        texts, places = self._texts, self._places
+        while stack:
+            item, path, name, depth = stack.pop()
+            if depth > DEPTH:
+                raise ContentError("too_deep", f"the content is nested deeper than {DEPTH} levels")
+            if isinstance(item, dict):
+                for key, child in item.items():
+                    kind = child.__class__
+                    if kind is dict or kind is list:
+                        stack.append((child, (path, key), key, depth + 1))
+                    elif self._leaf(child, (path, key), key, True):
+                        continue
+                    if key not in _KNOWN_NAMES:
+                        texts.append(key)
+                        places.append(((path, key), len(key) + 1, True))
+            elif isinstance(item, list):
+                for index, child in enumerate(item):
+                    kind = child.__class__
+                    if kind is dict or kind is list:
+                        stack.append((child, (path, index), name, depth + 1))
+                    else:
+                        self._leaf(child, (path, index), name, False)
+            else:
+                self._leaf(item, path, "", False)
+
+    def _leaf(self, value: Json, path: Path, name: str, own: bool) -> bool:
+        """Take a string or number, with its name before it as context; False when there is nothing to look at."""
+        if value.__class__ is str:
+            if not value:
+                return False
+            if (name in _ENCODED or value[:5] == "data:") and self._encoded(value, path, name):
+                return False
+            self._texts.append(f"{name}{NAME}{value}")
+        elif (value.__class__ is int or value.__class__ is float) and abs(value) >= _SMALLEST_NUMBER:
+            self._texts.append(f"{name}{NAME}{number_text(value)}")
+        else:
+            return False
+        self._places.append((path, len(name) + 1, own))
+        return True
+
+    def _encoded(self, value: str, path: Path, name: str) -> bool:
+        if _DATA_URL.match(value) or (name != "url" and _BASE64.match(value)):
+            self.unreadable.append(path)
+            return True
+        if name in SEALED:
+            self.unreadable.append(path)
+        return False
+
+    def scan(self, scanner: Scanner) -> list[Finding]:
+        """Findings in all texts, in one pass."""
+        texts = self._texts
+        if not texts:
+            return []
+        joined = WALL.join(texts)
+        if joined.count(WALL) != len(texts) - 1 or joined.count(NAME) > len(texts):
+            texts = [self._disarmed(index, text) for index, text in enumerate(texts)]
+            joined = WALL.join(texts)
+        matches = scanner.scan(joined)
+        if not matches:
+            return []
+        found: list[Finding] = []
+        for index, match in locate(texts, matches):
+            path, shift, own = self._places[index]
+            if match.start >= shift:
+                shifted = Match(match.type, match.start - shift, match.end - shift, match.confidence)
+                found.append(Finding(path, False, shifted))
+            elif own:
+                found.append(Finding(path, True, match))
+        return found
+
+    def _disarmed(self, index: int, text: str) -> str:
+        shift = self._places[index][1]
+        if shift > len(text):
+            return readable(text)
+        return readable(text[: shift - 1]) + NAME + readable(text[shift:])
+
+
+def pointer(path: Path) -> str:
+    """JSON Pointer (RFC 6901) of a place."""
+    parts: list[str] = []
+    while path is not None:
+        path, step = path
+        parts.append(str(step).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{part}" for part in reversed(parts))
+
+
+def number_text(value: float) -> str:
+    """A number as its digits, without an exponent."""
+    return str(int(value))
+
+
+def replace(value: Json, findings: list[Finding], redactor: Redactor) -> Json:
+    """Replace in `value` (changed in place) what `redactor` redacts; a number becomes a string. Returns the value."""
+    values: dict[Path, list[Match]] = {}
+    names: dict[Path, list[Match]] = {}
+    for path, in_key, match in findings:
+        if redactor.changes(match):
+            (names if in_key else values).setdefault(path, []).append(match)
+    root: list[Json] = [value]
+    for path, matches in values.items():
+        container, step = _reach(root, path)
+        old = container[step]  # type: ignore[index]
+        if not isinstance(old, str):
+            new = redactor.text(number_text(old), matches)  # type: ignore[arg-type]
+        elif step in ARGUMENTS:
+            new = redactor.json_text(old, matches)
+        else:
+            new = redactor.text(old, matches)
+        container[step] = new  # type: ignore[index]
+    for path in sorted(names, key=_length, reverse=True):
+        container, step = _reach(root, path)
+        assert isinstance(container, dict) and isinstance(step, str)
+        _rename(container, step, redactor.text(step, names[path]))
+    return root[0]
+
+
+def _rename(container: dict[str, Json], old: str, new: str) -> None:
+    """Give a field another name where it stands; a name that is taken gets a number."""
+    name, number = new, 2
+    while name in container:
+        name, number = f"{new}_{number}", number + 1
+    items = [(name if key == old else key, child) for key, child in container.items()]
+    container.clear()
+    container.update(items)
+
+
+def _reach(root: list[Json], path: Path) -> tuple[dict[str, Json] | list[Json], str | int]:
+    if path is None:
+        return root, 0
+    steps: list[str | int] = []
+    above, last = path
+    while above is not None:
+        above, step = above
+        steps.append(step)
+    container: Json = root[0]
+    for step in reversed(steps):
+        container = container[step]  # type: ignore[index]
+    assert isinstance(container, dict | list)
+    return container, last
+
+
+def _length(path: Path) -> int:
+    size = 0
+    while path is not None:
+        path, size = path[0], size + 1
+    return size
