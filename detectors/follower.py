@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import orjson
@@ -28,6 +28,7 @@ from detectors.consumer import Consumer
 from detectors.outbox import Outbox
 from detectors.settings import Detection
 from lineage.errors import LineageError
+from lineage.metrics import Meter
 from lineage.state import metadata
 
 PAUSE_SECONDS = 0.01
@@ -71,6 +72,7 @@ class Follower:
         consumers: Sequence[Consumer],
         settings: Detection,
         awake: asyncio.Event,
+        meter: Meter,
     ) -> None:
         """`engine` is the state database; `awake` is set by whoever learns that the log has grown."""
         self._reader = reader
@@ -79,6 +81,8 @@ class Follower:
         self._consumers = consumers
         self._settings = settings
         self._awake = awake
+        self._meter = meter
+        self._seen = meter.counter("cordon_follower_records_total")
         self._routes: dict[bytes, list[tuple[int, Consumer]]] = {}
         self._next = 0
         self._certain = 0
@@ -94,8 +98,9 @@ class Follower:
         """The index of the record to be read next."""
         return self._next
 
-    async def run(self, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
-        """Follow the log until `stop`; `ready` is set once all that was there at the start was seen and acted on."""
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Follow the log until `stop`; `ready` is called once all that was there at the start was seen and acted on."""
+        told = False
         await self._begin(stop)
         while not stop.is_set():
             self._awake.clear()
@@ -104,8 +109,9 @@ class Follower:
             except LineageError as error:
                 _log.warning("log_unreadable", problem=str(error))
                 pause = RETRY_SECONDS
-            if ready is not None and self._next >= self._certain and not len(self._outbox):
-                ready.set()
+            if not told and self._next >= self._certain and not len(self._outbox):
+                told = True
+                ready()
             if pause == PAUSE_SECONDS:
                 await asyncio.sleep(pause)
             else:
@@ -120,6 +126,8 @@ class Follower:
             self._certain = self._reader.size()
             return 0.0
         self._store_if_due()
+        self._meter.set("cordon_follower_waiting_records", len(self._outbox))
+        self._meter.set("cordon_follower_lag_records", self._reader.size() - self._next if more else 0)
         return PAUSE_SECONDS if more else self._idle_seconds()
 
     async def _begin(self, stop: asyncio.Event) -> None:
@@ -159,6 +167,7 @@ class Follower:
                     self._show(consumer, index, kind, record)
         if batch:
             self._next = batch[-1][0] + 1
+            self._seen.inc(len(batch))
         return len(batch) == self._settings.batch
 
     def _show(self, consumer: Consumer, index: int, kind: bytes, record: bytes) -> None:
@@ -166,6 +175,7 @@ class Follower:
         try:
             emissions = consumer.observe(index, kind, record)
         except Exception as error:
+            self._meter.inc("cordon_follower_failures_total", (consumer.name,))
             _log.exception("consumer_failed", consumer=consumer.name, index=index, problem=type(error).__name__)
             return
         if emissions:

@@ -17,6 +17,7 @@ import structlog
 from detectors.consumer import ID_FIELDS, Emission
 from detectors.detector import parse, text
 from lineage.errors import LogUnavailable, RecordError
+from lineage.metrics import Meter
 from lineage.record import encode
 
 _log = structlog.get_logger("cordon.detectors")
@@ -32,7 +33,8 @@ class Log(Protocol):
 class Outbox:
     """Emissions in the order in which they came, by kind and id. `boot` is the life of the process that writes them."""
 
-    def __init__(self, log: Log, boot: str) -> None:
+    def __init__(self, log: Log, boot: str, meter: Meter) -> None:
+        self._meter = meter
         self._log = log
         self._boot = boot
         self._waiting: dict[tuple[bytes, str], Emission] = {}
@@ -86,4 +88,5 @@ class Outbox:
                 raise result
             else:
                 self._waiting.pop(key, None)
+                self._meter.inc("cordon_follower_written_total", (key[0].decode(),))
         return written

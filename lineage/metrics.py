@@ -63,6 +63,11 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_side_blobs_total": Definition("counter", "Blobs kept beside the log."),
     "cordon_side_failures_total": Definition("counter", "Blobs beside the log that could not be kept."),
     "cordon_side_queue_bytes": Definition("gauge", "Blobs beside the log that wait to be written."),
+    "cordon_follower_lag_records": Definition("gauge", "Records in the log that the detectors have not seen yet."),
+    "cordon_follower_records_total": Definition("counter", "Records that the detectors have seen."),
+    "cordon_follower_failures_total": Definition("counter", "Records that a consumer failed on.", ("consumer",)),
+    "cordon_follower_written_total": Definition("counter", "Records that detectors and playbooks wrote.", ("kind",)),
+    "cordon_follower_waiting_records": Definition("gauge", "Records that detectors and playbooks want written."),
 }
 """Every metric that there is; a name that is not here raises."""
 

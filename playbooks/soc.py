@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -40,11 +40,11 @@ async def run_soc(
     settings: Detection,
     meter: Meter,
     stop: asyncio.Event,
-    ready: asyncio.Event,
+    ready: Callable[[], None],
     *,
     boot: str,
 ) -> None:
-    """Follow the log in `data_dir` until `stop`; `ready` is set once everything that was there has been seen.
+    """Follow the log in `data_dir` until `stop`; `ready` is called once all that was there has been seen.
 
     `state_path` is the state database, `boot` the life of this process. Raises AlreadyRunning when another SOC process
     holds the data directory for longer than ten seconds, and LogUnavailable when no log writer answers as long.
@@ -57,7 +57,7 @@ async def run_soc(
             *detectors(settings),
             Containing(settings.contain, lambda: log.control),
         )
-        follower = Follower(reader, state, Outbox(log, boot), consumers, settings, awake)
+        follower = Follower(reader, state, Outbox(log, boot, meter), consumers, settings, awake, meter)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(follower.run(stop, ready))
             tasks.create_task(expire(log, lambda: log.control, boot, stop))

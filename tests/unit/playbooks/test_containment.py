@@ -18,6 +18,7 @@ from detectors.settings import Contain, Detection
 from detectors.settings import RefusalBurst as BurstSettings
 from lineage.actions import Stamp, apply_containment, release_containment
 from lineage.control import ControlState
+from lineage.metrics import Meter
 from lineage.record import encode
 from lineage.state import open_state
 from playbooks.containment import Containing
@@ -169,9 +170,11 @@ class Loop:
         stop, ready, awake = asyncio.Event(), asyncio.Event(), asyncio.Event()
         consumers = (RefusalBurst(self.burst), Containing(Contain(), lambda: self.log.control))
         settings = Detection(cursor_seconds=0.001)
-        follower = Follower(self.log.store, self.state, Outbox(self.log, "soc-1"), consumers, settings, awake)
+        meter = Meter("soc-0")
+        outbox = Outbox(self.log, "soc-1", meter)
+        follower = Follower(self.log.store, self.state, outbox, consumers, settings, awake, meter)
         self.log.on_append = awake.set
-        running = asyncio.create_task(follower.run(stop, ready))
+        running = asyncio.create_task(follower.run(stop, ready.set))
         async with asyncio.timeout(5):
             await ready.wait()
             while follower.position < self.log.store.size():
