@@ -22,8 +22,8 @@ log = structlog.get_logger("supervisor")
 
 PAUSES: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before the first, second, … restart of a process that keeps dying; the last one stays."""
-PROVEN_SECONDS: Final = 30.0
-"""A process that lived this long is restarted at once again."""
+PROVEN_SECONDS: Final = 2.0
+"""A process that worked this long is restarted at once again."""
 START_SECONDS: Final = 60.0
 """Until the first beat: the interpreter's start and imports on a busy machine."""
 
@@ -44,7 +44,7 @@ class Backoff:
         self._deaths = 0
 
     def pause(self, lived: float) -> float:
-        """Seconds to wait after a life of `lived` seconds."""
+        """Seconds to wait after a life that worked for `lived` seconds."""
         if lived >= PROVEN_SECONDS:
             self._deaths = 0
         pause = PAUSES[min(self._deaths, len(PAUSES) - 1)]
@@ -76,6 +76,7 @@ class Child:
         self._channel: Channel | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._deadline = 0.0
+        self._worked_since = 0.0
         self._stopping = False
         self._first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
@@ -130,12 +131,11 @@ class Child:
     async def _keep(self) -> None:
         backoff = Backoff()
         while not self._stopping:
-            began = time.monotonic()
+            self._worked_since = 0.0
             code = await self._live()
             if self._stopping:
                 return
-            lived = time.monotonic() - began
-            pause = backoff.pause(lived)
+            pause = backoff.pause(time.monotonic() - self._worked_since if self._worked_since else 0.0)
             level = log.info if code == 0 else log.warning
             level("ended, is started again", process=self.name, code=code, why=self.failure, pause=pause)
             await asyncio.sleep(pause)
@@ -183,6 +183,7 @@ class Child:
             if "ready" in message:
                 self.facts = message["ready"]
                 self.ready.set()
+                self._worked_since = time.monotonic()
                 self._settle("")
             elif "failed" in message:
                 self.failure = str(message["failed"])

@@ -20,7 +20,7 @@ from cordon.channel import BEAT_SECONDS, Channel
 from cordon.config import Config
 from cordon.life import Life
 from cordon.orphans import die_with
-from cordon.roles import EXPECTED, ROLES
+from cordon.roles import ROLES
 
 log = structlog.get_logger("process")
 
@@ -68,13 +68,15 @@ async def _live(role: str, slot: int) -> int:
     helpers = [asyncio.create_task(beat()), asyncio.create_task(listen())]
     try:
         await ROLES[role](life)
-    except EXPECTED as error:
-        channel.send(failed=str(error))
-        log.error("ends: " + str(error))
-        return 1
     except Exception as error:
-        channel.send(failed=f"unexpected {type(error).__name__}; the traceback above shows where")
-        log.exception("ends by an unexpected error")
+        from cordon.failures import EXPECTED, told  # every package's errors: not needed for a quick start
+
+        if isinstance(error, EXPECTED):
+            channel.send(failed=told(error))
+            log.error("ends: " + told(error))
+        else:
+            channel.send(failed=f"unexpected {type(error).__name__}; the traceback above shows where")
+            log.exception("ends by an unexpected error")
         return 1
     finally:
         await channel.flush()

@@ -1,0 +1,68 @@
+"""What the commands share: the options -c and --json, the configuration, the log, durations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from cordon.config import Config, load
+from lineage.local import Log, open_log
+from lineage.record import encode
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_FILE: Final = Path("cordon.yaml")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Duration(click.ParamType[int]):
+    """A time such as 90s, 15m, 2h or 30d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text; a misuse of the command where it is no duration."""
+        match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration; write 90s, 15m, 2h or 30d", param, ctx)
+        return int(match[1]) * _UNITS[match[2]]
+
+
+class Settings(click.ParamType[Config]):
+    """The path of a configuration file, read and checked."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Config:
+        """Read the file; ConfigError where it cannot be used."""
+        return load(Path(value))
+
+
+def config_option(command: Command) -> Command:
+    """Give a command `config`, the configuration from -c FILE."""
+    return click.option(
+        "-c", "--config", type=Settings(), default=str(DEFAULT_FILE), envvar="CORDON_CONFIG", show_default=True,
+        metavar="FILE", help="Configuration file.",
+    )(command)  # fmt: skip
+
+
+def json_option(command: Command) -> Command:
+    """Give a command `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
+
+
+@contextmanager
+def the_log(config: Config) -> Iterator[Log]:
+    """The log of this installation: through its writer where Cordon runs, directly where it does not."""
+    with open_log(config.data_dir, config.lineage) as log:
+        yield log
+
+
+def write(log: Log, record: dict[str, object]) -> int:
+    """Append one record and return its index."""
+    return log.append(encode(record))

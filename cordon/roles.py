@@ -1,0 +1,122 @@
+"""The roles that a process can play, each wired from the configuration: the only place where parts are put together.
+
+Every role counts in a meter of its own, writes its snapshots, and records the beginning and the end of its life.
+Modules of a role are imported when it is played, so that the log writer is back quickly after a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+
+from cordon.life import Life
+from lineage.client import LogClient
+from lineage.control import ControlState
+from lineage.errors import LineageError
+from lineage.metrics import Meter, keep_snapshots
+from lineage.paths import Paths
+from lineage.record import encode
+
+log = structlog.get_logger("process")
+
+
+async def play_writer(life: Life) -> None:
+    """The sole authority over the log's indexes and checkpoints."""
+    from lineage.writer import run_writer
+
+    paths = Paths(life.config.data_dir)
+    stop = asyncio.Event()
+    begun = asyncio.Event()
+    async with _measured(life) as meter:
+        writer = asyncio.create_task(run_writer(paths.data_dir, life.config.lineage, meter, stop, begun.set))
+        beginning = asyncio.create_task(begun.wait())
+        await asyncio.wait((writer, beginning), return_when=asyncio.FIRST_COMPLETED)
+        if begun.is_set():
+            client = await LogClient.connect(paths.socket)
+            async with _recorded(life, client):
+                life.ready()
+                stopping = asyncio.create_task(life.stop.wait())
+                await asyncio.wait((writer, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+        await writer
+
+
+async def play_gateway(life: Life) -> None:
+    """One worker of the data plane."""
+    from cordon.config import Config
+    from gateway.worker import Configuration, Worker
+
+    def parts(config: Config) -> Configuration:
+        return Configuration(config.gateway, config.tenants, config.routes, config.policy, config.lineage.policy_inputs)
+
+    paths = Paths(life.config.data_dir)
+    async with _measured(life) as meter:
+        worker = Worker(life.boot, life.slot, paths.data_dir, parts(life.config), meter)
+        life.on_config = lambda config: worker.reconfigure(parts(config))
+        async with _connected(life, worker.control_changed) as client:
+            await worker.run(client, life.stop, lambda port: life.ready(port=port))
+
+
+async def play_stand_in(life: Life) -> None:
+    """The upstream with canned answers, for trying Cordon out."""
+    from cordon.standin import run_standin
+
+    settings = life.config.stand_in
+    assert settings is not None
+    host, _, port = settings.listen.rpartition(":")
+    async with _measured(life), _connected(life):
+        await run_standin(host.strip("[]"), int(port), life.stop, lambda bound: life.ready(port=bound))
+
+
+ROLES: Final[Mapping[str, Callable[[Life], Awaitable[None]]]] = {
+    "writer": play_writer,
+    "gateway": play_gateway,
+    "stand-in": play_stand_in,
+}
+
+
+@asynccontextmanager
+async def _measured(life: Life) -> AsyncIterator[Meter]:
+    """The process's meter, whose snapshot is written every second and once more at the end."""
+    meter = Meter(life.process)
+    directory = Paths(life.config.data_dir).metrics
+    keeping = asyncio.create_task(keep_snapshots(meter, directory))
+    try:
+        yield meter
+    finally:
+        keeping.cancel()
+        with suppress(OSError):
+            meter.write(directory)
+
+
+@asynccontextmanager
+async def _connected(life: Life, on_control: Callable[[ControlState], None] | None = None) -> AsyncIterator[LogClient]:
+    """A connection to the log writer, over which this life's beginning and end are recorded."""
+    client = await LogClient.connect(Paths(life.config.data_dir).socket, on_control=on_control)
+    try:
+        async with _recorded(life, client):
+            yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def _recorded(life: Life, client: LogClient) -> AsyncIterator[None]:
+    await client.append(encode(_head(life, "process.started") | {"role": life.role, "slot": life.slot}))
+    try:
+        yield
+    finally:
+        try:
+            await client.append(encode(_head(life, "process.stopped")))
+        except LineageError as error:
+            log.warning("the end of this process could not be recorded", problem=str(error))
+
+
+def _head(life: Life, kind: str) -> dict[str, object]:
+    from lineage.actions import Stamp
+
+    return Stamp.now(life.boot).head(kind)
