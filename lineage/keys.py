@@ -32,6 +32,11 @@ class LogKeys:
         return self.signer.verifier
 
 
+def log_key_path(data_dir: Path) -> Path:
+    """Return where the log's signing key lies."""
+    return Paths(data_dir).keys / "log.key"
+
+
 def load_log_keys(data_dir: Path, origin: str = "", *, create: bool = True) -> LogKeys:
     """Return the log's key from `keys/log.key`, making it (and `log.vkey`, `origin`) when there is none and `create`.
 
@@ -39,7 +44,7 @@ def load_log_keys(data_dir: Path, origin: str = "", *, create: bool = True) -> L
     Raises KeyFileError when it contradicts the key.
     """
     directory = Paths(data_dir).keys
-    path = directory / "log.key"
+    path = log_key_path(data_dir)
     if not path.exists():
         if not create:
             raise KeyFileError(f"{path} is missing, but the log has checkpoints signed with it; restore it from a copy")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import IO, Final
 
 from lineage.control import ControlState
 from lineage.errors import LogUnavailable, VerificationError
-from lineage.keys import load_log_keys
+from lineage.keys import load_log_keys, log_key_path
 from lineage.note import Checkpoint, open_checkpoint
 from lineage.paths import Paths, make_private
 from lineage.record import decode
@@ -24,6 +25,8 @@ from lineage.store import LogStore
 from lineage.tiles import TileTree, widths
 
 _READ: Final = 1_000
+RETRY_SECONDS: Final = 0.05
+"""After a failure the store is left alone for this long, and appends fail with the same reason."""
 
 Controls = list[tuple[int, bytes]]
 """Control records with their indexes."""
@@ -47,12 +50,19 @@ class Ledger:
 
     def __init__(self, data_dir: Path, settings: Lineage) -> None:
         self._path = Paths(data_dir).log
+        if not self._path.exists() and log_key_path(data_dir).exists():
+            raise LogUnavailable(
+                f"{self._path} is gone, but {log_key_path(data_dir)} has signed it; restore the log from a copy, "
+                "or move the directory of keys away to begin a new log under a new name"
+            )
         self._store: LogStore = SqliteStore(self._path)
+        self._file = self._path.stat().st_ino
         self._tree = TileTree()
         self._ungrown: list[bytes] = []
         self._control = ControlState()
         self._checkpointed = -1
-        self._broken = False
+        self._failure: BaseException | None = None
+        self._retry_at = 0.0
         try:
             latest = self._store.checkpoint()
             self._keys = load_log_keys(data_dir, settings.origin, create=latest is None)
@@ -81,18 +91,13 @@ class Ledger:
         """The control state after the last record."""
         return self._control
 
-    def check_control(self, record: bytes) -> None:
-        """Raise RecordError when a record that may be a control record could not be folded."""
-        self._control.fold(decode(record), self.size)
-
-    def append(self, records: Sequence[bytes], maybe_control: Sequence[int] = ()) -> Controls:
-        """Commit records at the next indexes; return the control records among them.
+    def append(self, records: Sequence[bytes], maybe_control: Sequence[int] = ()) -> tuple[int, Controls]:
+        """Commit records at the next indexes; return the first index and the control records among them.
 
         `maybe_control` are the positions in `records` that `control.may_control` named. LogUnavailable: none of
         the records is in the log, and a later call may work again.
         """
-        if self._broken:
-            self._reopen()
+        self._mend()
         first = self.size
         state = self._control
         controls: Controls = []
@@ -102,14 +107,11 @@ class Ledger:
                 controls.append((first + position, records[position]))
                 state = folded
         rows = state.changes(self._control) if controls else ()
-        try:
+        with self._doubt():
             self._store.append(first, records, rows, state.epoch)
-        except LogUnavailable:
-            self._broken = True
-            raise
         self._control = state
         self._ungrown += records
-        return controls
+        return first, controls
 
     def grow(self) -> None:
         """Hash what was appended into the tree; done after the acknowledgements, as nobody waits for it."""
@@ -118,20 +120,23 @@ class Ledger:
 
     def checkpoint(self) -> bytes | None:
         """Sign and keep a checkpoint; None when nothing is new since the last one. LogUnavailable: try again later."""
-        if self._broken:
-            self._reopen()
+        self._mend()
+        with self._doubt():
+            self._check_file()
         self.grow()
         tree = self._tree
         if tree.size == self._checkpointed:
             return None
         note = self._keys.signer.sign(Checkpoint(self.origin, tree.size, tree.root()).text())
-        try:
-            self._store.save_checkpoint(tree.size, note, tree.take_tiles())
-        except LogUnavailable:
-            self._broken = True
-            raise
+        with self._doubt():
+            self._store.save_checkpoint(tree.size, note, {**tree.take_finished(), **tree.open_tiles()})
         self._checkpointed = tree.size
         return note
+
+    @property
+    def untidy(self) -> bool:
+        """Whether the store's housekeeping is due."""
+        return self._store.untidy
 
     def tidy(self) -> None:
         """Do the store's housekeeping that is due."""
@@ -141,12 +146,42 @@ class Ledger:
         """Let go of the store, without a last checkpoint."""
         self._store.close()
 
-    def _reopen(self) -> None:
-        """After an error nothing in memory is trusted: read again what is really there."""
+    @contextmanager
+    def _doubt(self) -> Iterator[None]:
+        """After any failure of the store nothing in memory is trusted any more."""
+        try:
+            yield
+        except BaseException as error:
+            self._failure = error
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            raise
+
+    def _mend(self) -> None:
+        """After a failure, read again what is really there; not at once for every batch that comes."""
+        if self._failure is None:
+            return
+        if time.monotonic() < self._retry_at:
+            raise LogUnavailable(str(self._failure))
         with suppress(LogUnavailable):
             self._store.close()
-        self._store = SqliteStore(self._path)
-        self._resume()
+        with self._doubt():
+            self._check_file()
+            size = self.size
+            self._store = SqliteStore(self._path)
+            self._resume()
+            if self.size < size:
+                raise VerificationError(
+                    f"{self._path.name} has lost records that were acknowledged; stop and restore it"
+                )
+
+    def _check_file(self) -> None:
+        """What is written to a file that was deleted or replaced would be lost without anybody noticing."""
+        try:
+            same = self._path.stat().st_ino == self._file
+        except OSError:
+            same = False
+        if not same:
+            raise LogUnavailable(f"{self._path} was deleted or replaced while in use; stop, restore it, start again")
 
     def _resume(self) -> None:
         """Take up the log from its last checkpoint and the records after it; VerificationError if they do not fit."""
@@ -168,7 +203,7 @@ class Ledger:
         self._ungrown = []
         self._checkpointed = -1 if latest is None else latest[0]
         self._control = state
-        self._broken = False
+        self._failure = None
 
     def _tree_at(self, size: int, note: bytes) -> TileTree:
         checkpoint = open_checkpoint(note, [self._keys.verifier])

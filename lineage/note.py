@@ -51,7 +51,7 @@ class Verifier:
         parts = vkey.strip().split("+", 2)
         if len(parts) != 3 or not valid_name(parts[0]):
             raise VerificationError("a verifier key has the form name+keyid+base64")
-        name, identity, data = parts[0], parts[1], _decode64(parts[2], "the verifier key")
+        name, identity, data = parts[0], parts[1], decode64(parts[2], "the verifier key")
         if len(data) != 33 or data[:1] != ED25519:
             raise VerificationError("the verifier key is not an Ed25519 key")
         if identity != key_id(name, data[1:]).hex():
@@ -101,7 +101,7 @@ class Signer:
         parts = text.removeprefix(_PRIVATE).strip().split("+", 2)
         if len(parts) != 3:
             raise VerificationError("the signing key is cut or malformed")
-        data = _decode64(parts[2], "the signing key")
+        data = decode64(parts[2], "the signing key")
         if data[:1] != ED25519:
             raise VerificationError("the signing key is not an Ed25519 key")
         signer = cls(parts[0], data[1:])
@@ -160,13 +160,14 @@ def _signature_line(line: bytes) -> tuple[str, bytes, bytes]:
     name, gap, data = decoded.removeprefix(_DASH).partition(" ")
     if not decoded.startswith(_DASH) or not gap or not valid_name(name):
         raise VerificationError("a signature line of the note is malformed")
-    blob = _decode64(data, "a signature of the note")
+    blob = decode64(data, "a signature of the note")
     if len(blob) < 5:
         raise VerificationError("a signature of the note is cut")
     return name, blob[:4], blob[4:]
 
 
-def _decode64(text: str, what: str) -> bytes:
+def decode64(text: str, what: str) -> bytes:
+    """Return what canonical base64 stands for; VerificationError, naming `what`, when it is anything else."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -200,7 +201,7 @@ class Checkpoint:
         size = lines[1]
         if not (size.isascii() and size.isdigit()) or len(size) > 19 or (size[0] == "0" and size != "0"):
             raise VerificationError("the checkpoint's size is not a plain decimal number")
-        root = _decode64(lines[2], "the checkpoint's root")
+        root = decode64(lines[2], "the checkpoint's root")
         if len(root) != 32:
             raise VerificationError("the checkpoint's root does not have 32 bytes")
         return cls(lines[0], int(size), root)

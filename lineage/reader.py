@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from lineage.control import ControlState
 from lineage.errors import RecordError
@@ -15,7 +15,7 @@ from lineage.paths import Paths
 from lineage.record import call_time, decode
 from lineage.sqlite_store import SqliteSource
 from lineage.store import LogSource
-from lineage.tiles import WIDTH, pack_entries, tile_hashes
+from lineage.tiles import WIDTH, TilePath, pack_entries, tile_hashes
 
 CALL_SLACK_MS: Final = 5_000
 """How far the clocks of processes may lie apart before `find` has to look through the whole log."""
@@ -32,6 +32,12 @@ class LogReader:
     def close(self) -> None:
         """Let go of the store."""
         self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def source(self) -> LogSource:
@@ -75,6 +81,12 @@ class LogReader:
         if [i for i, _ in records] != list(range(index * WIDTH, index * WIDTH + width)):
             return None
         return pack_entries([data for _, data in records])
+
+    def at(self, place: TilePath) -> bytes | None:
+        """Return the tile or entry bundle at a place, or None when no checkpoint reaches so far."""
+        if place.level < 0:
+            return self.entries(place.index, place.width)
+        return self.tile(place.level, place.index, place.width)
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
         """Return the hashes from the leaf at `index` to the root over `size` leaves (default: the latest checkpoint's).

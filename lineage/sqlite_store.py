@@ -145,7 +145,7 @@ class SqliteStore(SqliteSource):
         self._db.execute("PRAGMA query_only=OFF")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
         self._copier: threading.Thread | None = None
-        self._behind = 0
+        self._wal_pages = 0
         self._uncopied = 0
 
     def append(self, first: int, records: Sequence[bytes], control: Sequence[Row] = (), epoch: int = 0) -> None:
@@ -181,26 +181,30 @@ class SqliteStore(SqliteSource):
                 db.rollback()
             raise _unavailable(self._path, error) from error
 
+    @property
+    def untidy(self) -> bool:
+        """Whether so much was written since that copying back is due."""
+        return self._uncopied >= _COPY_BACK_BYTES
+
     def tidy(self) -> None:
         """Copy the write-ahead log back into the file when it has grown, in a thread.
 
         While commits go on, the thread never quite catches up, and the write-ahead log starts anew only when nothing
         is left to copy. So when it has become long, the short rest is copied here, between two commits.
         """
-        if self._uncopied < _COPY_BACK_BYTES or (self._copier is not None and self._copier.is_alive()):
-            return
-        if self._behind > _LONG_WAL_PAGES:
-            self._behind = 0
-            _copy_back(self._db)
-        else:
-            self._uncopied = 0
+        self._uncopied = 0
+        if self._wal_pages > _LONG_WAL_PAGES:
+            self._wal_pages = 0
+            with self._reading():
+                _copy_back(self._db)
+        elif self._copier is None or not self._copier.is_alive():
             self._copier = threading.Thread(target=self._copy_back_beside, name="log-copy-back", daemon=True)
             self._copier.start()
 
     def _copy_back_beside(self) -> None:
         try:
             with closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as db:
-                self._behind = _copy_back(db)
+                self._wal_pages = _copy_back(db)
         except sqlite3.Error as error:
             log.warning("%s", _unavailable(self._path, error))
 

@@ -66,6 +66,11 @@ class LogStore(LogSource, Protocol):
         """Keep a signed checkpoint and, by (level, index), the tiles that are new or longer since the one before."""
         ...
 
+    @property
+    def untidy(self) -> bool:
+        """Whether housekeeping is due; cheap."""
+        ...
+
     def tidy(self) -> None:
-        """Do the housekeeping that is due, if any; called between commits."""
+        """Do the housekeeping that is due; called between commits. LogUnavailable costs nothing but the attempt."""
         ...

@@ -60,7 +60,7 @@ def parse_tile_path(path: str) -> TilePath | None:
         int(groups.replace("x", "").replace("/", "") + last),
         WIDTH if width is None else int(width),
     )
-    return tile if tile_path(tile) == path else None
+    return tile if tile.width <= WIDTH and tile_path(tile) == path else None
 
 
 def pack_entries(records: Sequence[bytes]) -> bytes:
@@ -162,13 +162,15 @@ class TileTree:
                 self._open.append(bytearray())
             self._open[level] += subtree_root(tile_hashes(tile))
 
-    def take_tiles(self) -> dict[tuple[int, int], bytes]:
-        """Return, by (level, index), the tiles finished since the last call and the unfinished ones."""
+    def take_finished(self) -> dict[tuple[int, int], bytes]:
+        """Return, by (level, index), the full tiles finished since the last call."""
         tiles, self._finished = self._finished, {}
-        for level, ((full, width), tile) in enumerate(zip(widths(self.size), self._open, strict=False)):
-            if width:
-                tiles[level, full] = bytes(tile)
         return tiles
+
+    def open_tiles(self) -> dict[tuple[int, int], bytes]:
+        """Return, by (level, index), the tiles that are not full yet, none of them empty."""
+        rows = enumerate(zip(widths(self.size), self._open, strict=False))
+        return {(level, full): bytes(tile) for level, ((full, width), tile) in rows if width}
 
 
 def _complete_subtrees(hashes: Sequence[bytes]) -> list[bytes]:

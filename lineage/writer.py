@@ -1,9 +1,8 @@
 """The log-writer process: takes records over a Unix socket, commits them in groups and acknowledges what is durable.
 
 The first waiting record starts a batch; the batch is committed as soon as the loop has read what lies ready on the
-sockets. While a commit waits for the disk, the kernel gathers the next batch in the sockets' buffers: measured,
-this beats handing the commit to a thread, which costs two thread switches a commit. Within a batch, the records of
-one connection stay in order and have neighbouring indexes, so that one frame acknowledges them all.
+sockets. While a thread waits for the disk, the next batch gathers. Within a batch, the records of one connection
+stay in order and have neighbouring indexes, so that one frame acknowledges them all.
 
 After a commit its control records go to every subscriber before any acknowledgement, so that nobody can act on an
 index without knowing what held there.
@@ -15,16 +14,19 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, cast
 
 from lineage import wire
-from lineage.control import may_control
+from lineage.connection import Append, Connection
 from lineage.errors import LineageError, LogUnavailable, RecordError
+from lineage.job_thread import JobThread
 from lineage.ledger import Controls, Ledger, writer_lock
 from lineage.metrics import Meter
 from lineage.paths import Paths
+from lineage.record import decode
 from lineage.settings import Lineage
 from lineage.side_writer import Blobs, SideWriter
 
@@ -32,136 +34,56 @@ log = logging.getLogger("cordon.lineage.writer")
 
 MAX_WAITING_BYTES: Final = 128 * 1_048_576
 """Records and side blobs that wait for the disk; over it appends are refused."""
-MAX_UNREAD_BYTES: Final = 64 * 1_048_576
-"""Frames that a client has not read; over it the client is cut off."""
+LOCK_PATIENCE: Final = 3.0
+"""Longest time in s to wait for somebody else to stop writing."""
 MAX_CLIENTS: Final = 1_024
 SIZE_PAUSE: Final = 0.01
 """Least time in s between two notes of growth to one client."""
 
-
-Waiting = tuple[int, bytes, bytes | None, bool]
-"""An append that waits for its commit: sequence number, record, side blob, whether it may be a control record."""
-
-
-class _Client(asyncio.Protocol):
-    """One connection: decodes its frames into its part of the next batch."""
-
-    def __init__(self, writer: LogWriter) -> None:
-        self._writer = writer
-        self._decoder = wire.Decoder(wire.MAX_TO_WRITER)
-        self._transport: asyncio.Transport | None = None
-        self._next = 0
-        self.flags = 0
-        self.greeted = False
-        self.waiting: list[Waiting] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if not self._writer.admit(self):
-            self.cut()
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for kind, payload in self._decoder.feed(data):
-                if self.greeted:
-                    record, side = wire.parse_append(kind, payload)
-                    self._take(record, side)
-                elif kind == wire.HELLO:
-                    self.flags = wire.parse_hello(payload)
-                    self.greeted = True
-                    self._writer.welcome(self)
-                else:
-                    raise wire.WireError("a connection begins with HELLO")
-        except wire.WireError as error:
-            log.warning("a client of the log writer was cut off: %s", error)
-            self.cut()
-
-    def _take(self, record: bytes, side: bytes | None) -> None:
-        sequence = self._next
-        self._next = sequence + 1
-        try:
-            self._writer.offer(self, (sequence, record, side, may_control(record)))
-        except LineageError as error:
-            self.send(wire.refused(sequence, 1, str(error)))
-
-    def acknowledge(self, appends: list[Waiting], first: int) -> None:
-        """Say that appends have the indexes from `first` on."""
-        for sequence, count in _runs(appends):
-            self.send(wire.ack(sequence, count, first))
-            first += count
-
-    def refuse(self, appends: list[Waiting], reason: str) -> None:
-        """Say that none of the appends is in the log."""
-        for sequence, count in _runs(appends):
-            self.send(wire.refused(sequence, count, reason))
-
-    def send(self, data: bytes) -> None:
-        """Write frames; a client that does not read them is cut off."""
-        if self._transport is None:
-            return
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
-            log.warning("a client of the log writer does not read its answers and was cut off")
-            self.cut()
-
-    def close(self) -> None:
-        """Close the connection once everything is written."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def cut(self) -> None:
-        """Close the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._writer.leave(self)
-
-
-def _runs(appends: list[Waiting]) -> Iterator[tuple[int, int]]:
-    """Yield (sequence number, count) of the neighbouring ones; a refusal in between parts them."""
-    start = 0
-    first = appends[0][0]
-    if appends[-1][0] - first != len(appends) - 1:
-        for position, (sequence, *_) in enumerate(appends):
-            if sequence - appends[start][0] != position - start:
-                yield appends[start][0], position - start
-                start = position
-    yield appends[start][0], len(appends) - start
+Batch = list[tuple[Connection, list[Append]]]
+"""What one commit takes of each connection."""
 
 
 class LogWriter:
-    """Gathers the clients' appends, commits them and tells everybody. Lives in one event loop."""
+    """Gathers the clients' appends, has them committed and tells everybody. Lives in one event loop.
+
+    At any time at most one job, a commit or a checkpoint, is with the thread that owns the ledger; the loop touches
+    the ledger only in between.
+    """
 
     def __init__(self, ledger: Ledger, side: SideWriter, settings: Lineage, meter: Meter) -> None:
         self._loop = asyncio.get_running_loop()
+        self._thread = JobThread(self._loop, "log-commit")
         self._ledger = ledger
         self._side = side
         self._settings = settings
-        self._clients: set[_Client] = set()
-        self._ready: dict[_Client, None] = {}
+        self._clients: set[Connection] = set()
+        self._ready: dict[Connection, None] = {}
         self._waiting = 0
         self._waiting_bytes = 0
-        self._scheduled = False
+        self._busy = False
+        self._stopping = False
+        self._idle: asyncio.Future[None] | None = None
+        self._checkpoint_due = False
         self._checkpoint_timer: asyncio.TimerHandle | None = None
         self._size_timer: asyncio.TimerHandle | None = None
-        self._announced = ledger.size
+        self._size = self._announced = ledger.size
+        self._control = ledger.control
         self._meter = meter
         self._commit_seconds = meter.histogram("cordon_log_commit_seconds")
         self._batch_records = meter.histogram("cordon_log_batch_records")
         self._queue_records = meter.gauge("cordon_log_queue_records")
         self._size_records = meter.gauge("cordon_log_size_records")
-        self._side_bytes = meter.gauge("cordon_side_queue_bytes")
         self._size_records.set(ledger.size)
+        self._side_bytes = meter.gauge("cordon_side_queue_bytes")
         if ledger.size != ledger.checkpointed:
             self._plan_checkpoint()
 
-    def client(self) -> _Client:
+    def client(self) -> Connection:
         """Return the protocol of a new connection."""
-        return _Client(self)
+        return Connection(self)
 
-    def admit(self, client: _Client) -> bool:
+    def admit(self, client: Connection) -> bool:
         """Say whether there is room for another connection."""
         if len(self._clients) >= MAX_CLIENTS:
             log.warning("the log writer has %d clients already; another one was turned away", MAX_CLIENTS)
@@ -170,29 +92,30 @@ class LogWriter:
         self._meter.set("cordon_log_clients", len(self._clients))
         return True
 
-    def leave(self, client: _Client) -> None:
+    def leave(self, client: Connection) -> None:
         """Forget a connection. What it asked for is still committed: an outcome must not get lost with its caller."""
         self._clients.discard(client)
         self._meter.set("cordon_log_clients", len(self._clients))
 
-    def welcome(self, client: _Client) -> None:
+    def welcome(self, client: Connection) -> None:
         """Answer a client's first frame with the log's size and the control state."""
-        state = self._ledger.control.dump() if client.flags & wire.WANTS_CONTROL else b""
-        client.send(wire.welcome(self._ledger.size, state))
+        state = self._control.dump() if client.flags & wire.WANTS_CONTROL else b""
+        client.send(wire.welcome(self._size, state))
 
-    def offer(self, client: _Client, append: Waiting) -> None:
+    def offer(self, client: Connection, append: Append) -> None:
         """Put an append into the next batch; LogUnavailable when the queue is full, RecordError if malformed."""
-        _, record, side, controlling = append
-        size = len(record) + (0 if side is None else len(side))
+        size = append.weight
+        if self._stopping:
+            raise LogUnavailable("the log writer is stopping")
         if (
             self._waiting >= self._settings.queue
             or self._waiting_bytes + self._side.waiting_bytes + size > MAX_WAITING_BYTES
         ):
             self._meter.inc("cordon_log_refused_total", ("queue_full",))
             raise LogUnavailable("too many records wait for the disk")
-        if controlling:
+        if append.maybe_control:
             try:
-                self._ledger.check_control(record)
+                self._control.fold(decode(append.record), self._size)
             except RecordError:
                 self._meter.inc("cordon_log_refused_total", ("malformed",))
                 raise
@@ -200,11 +123,26 @@ class LogWriter:
         self._ready[client] = None
         self._waiting += 1
         self._waiting_bytes += size
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._commit)
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._next)
 
-    def _take_batch(self) -> list[tuple[_Client, list[Waiting]]]:
+    def _next(self) -> None:
+        """Give the thread its next job: a checkpoint when one is due, else a commit of what waits."""
+        self._busy = True
+        if self._checkpoint_due and not (self._stopping and self._ready):
+            self._checkpoint_due = False
+            self._thread.do(self._ledger.checkpoint, self._checkpointed)
+        elif self._ledger.untidy:
+            self._thread.do(self._ledger.tidy, self._tidied)
+        elif self._ready:
+            self._commit()
+        else:
+            self._busy = False
+            if self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
+
+    def _take_batch(self) -> Batch:
         """Take what waits, up to the size of a batch; a client with more than its share goes to the end of the line."""
         batch = []
         room = self._settings.batch
@@ -220,98 +158,114 @@ class LogWriter:
         return batch
 
     def _commit(self) -> None:
-        self._scheduled = False
         batch = self._take_batch()
-        waiting = [append for _, appends in batch for append in appends]
-        if not waiting:
-            return
-        records = [record for _, record, _, _ in waiting]
-        first = self._ledger.size
+        appends = [append for _, taken in batch for append in taken]
+        records = [append.record for append in appends]
+        maybe_control = [position for position, append in enumerate(appends) if append.maybe_control]
         self._batch_records.observe(len(records))
         self._queue_records.set(self._waiting)
         start = time.perf_counter()
-        try:
-            controls = self._ledger.append(records, [i for i, append in enumerate(waiting) if append[3]])
-        except LineageError as error:
-            self._refuse(batch, len(records), str(error))
-        else:
-            self._commit_seconds.observe(time.perf_counter() - start)
-            self._tell(batch, first, controls)
-        self._settle(waiting)
-        self._ledger.grow()
-        self._ledger.tidy()
 
-    def _settle(self, appends: list[Waiting]) -> None:
-        """Take a dealt-with batch out of the account, and go on with the next one."""
-        self._waiting -= len(appends)
-        self._waiting_bytes -= sum([len(record) + (0 if side is None else len(side)) for _, record, side, _ in appends])
-        if self._ready and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._commit)
+        def job() -> tuple[int, Controls]:
+            return self._ledger.append(records, maybe_control)
 
-    def _refuse(self, batch: list[tuple[_Client, list[Waiting]]], count: int, reason: str) -> None:
-        log.error("%d records were refused: %s", count, reason)
+        def done(appended: object, error: BaseException | None) -> None:
+            self._waiting -= len(appends)
+            self._waiting_bytes -= sum(append.weight for append in appends)
+            if error is None:
+                self._commit_seconds.observe(time.perf_counter() - start)
+                self._tell(batch, *cast(tuple[int, Controls], appended))
+            else:
+                self._refuse(batch, len(records), error)
+            self._ledger.grow()
+            self._next()
+
+        self._thread.do(job, done)
+
+    def _refuse(self, batch: Batch, count: int, error: BaseException) -> None:
+        expected = isinstance(error, LineageError)
+        reason = str(error) if expected else "the log writer failed; its log has the details"
+        log.error("%d records were refused: %s", count, reason, exc_info=None if expected else error)
         self._meter.inc("cordon_log_refused_total", ("store",), count)
         for client, appends in batch:
             client.refuse(appends, reason)
 
-    def _tell(self, batch: list[tuple[_Client, list[Waiting]]], first: int, controls: Controls) -> None:
+    def _tell(self, batch: Batch, first: int, controls: Controls) -> None:
         """Send a commit's control records to all, then its acknowledgements; keep its side blobs, announce its size."""
-        if controls:
-            changes = wire.control(controls)
-            for client in list(self._clients):
-                if client.flags & wire.WANTS_CONTROL:
-                    client.send(changes)
+        self._control = self._ledger.control
+        if first != self._size:
+            # A commit that was refused is there after all, found when the store was opened again.
+            self._send(wire.WANTS_CONTROL, wire.welcome(first, self._control.dump()))
+        elif controls:
+            self._send(wire.WANTS_CONTROL, wire.control(controls))
         blobs: Blobs = []
         now = time.time_ns() // 1_000_000
         for client, appends in batch:
             client.acknowledge(appends, first)
-            blobs += [(first + i, now, side) for i, (_, _, side, _) in enumerate(appends) if side is not None]
+            blobs += [(first + i, now, append.side) for i, append in enumerate(appends) if append.side is not None]
             first += len(appends)
         if blobs:
             self._side.put(blobs)
             self._side_bytes.set(self._side.waiting_bytes)
+        self._size = first
         self._size_records.set(first)
         if self._size_timer is None:
             self._announce()
         if self._checkpoint_timer is None:
             self._plan_checkpoint()
 
+    def _send(self, flag: int, data: bytes) -> None:
+        """Send to all who asked for this kind of news."""
+        for client in list(self._clients):
+            if client.flags & flag:
+                client.send(data)
+
     def _announce(self) -> None:
         """Tell the log's size to those who follow it, now and then not again for a moment."""
         self._size_timer = None
-        size = self._ledger.size
-        if size == self._announced:
+        if self._size == self._announced:
             return
-        self._announced = size
-        note = wire.size(size)
-        for client in list(self._clients):
-            if client.flags & wire.WANTS_SIZE:
-                client.send(note)
+        self._announced = self._size
+        self._send(wire.WANTS_SIZE, wire.size(self._size))
         self._size_timer = self._loop.call_later(SIZE_PAUSE, self._announce)
 
     def _plan_checkpoint(self) -> None:
-        self._checkpoint_timer = self._loop.call_later(self._settings.checkpoint_seconds, self.checkpoint)
+        if not self._stopping:
+            self._checkpoint_timer = self._loop.call_later(self._settings.checkpoint_seconds, self._ask_checkpoint)
 
-    def checkpoint(self) -> None:
-        """Sign what is new; when the disk does not take it, try again a little later."""
+    def _ask_checkpoint(self) -> None:
         self._checkpoint_timer = None
-        try:
-            self._ledger.checkpoint()
+        self._checkpoint_due = True
+        if not self._busy:
+            self._next()
+
+    def _checkpointed(self, note: object, error: BaseException | None) -> None:
+        """A checkpoint was tried; when the disk did not take it, try again a little later."""
+        if error is None:
             self._meter.set("cordon_log_checkpoint_records", self._ledger.checkpointed)
-        except LineageError as error:
-            log.error("the checkpoint could not be written: %s", error)
+        else:
+            expected = isinstance(error, LineageError)
+            log.error("a checkpoint could not be written: %s", error, exc_info=None if expected else error)
             self._meter.inc("cordon_log_checkpoint_failures_total")
             self._plan_checkpoint()
+        self._next()
 
-    def finish(self) -> None:
+    def _tidied(self, _: object, error: BaseException | None) -> None:
+        if error is not None:
+            log.warning("housekeeping of the log's database has to wait: %s", error)
+        self._next()
+
+    async def finish(self) -> None:
         """Commit what waits, sign a last checkpoint and close the connections."""
-        while self._ready:
-            self._commit()
-        self.checkpoint()
+        self._stopping = True
         for timer in (self._checkpoint_timer, self._size_timer):
             if timer is not None:
                 timer.cancel()
+        self._ask_checkpoint()
+        while self._busy:
+            self._idle = self._loop.create_future()
+            await self._idle
+        self._thread.close()
         for client in list(self._clients):
             client.close()
 
@@ -325,7 +279,8 @@ async def run_writer(
     missing or open to others, VerificationError when the log does not fit its last checkpoint.
     """
     paths = Paths(data_dir)
-    with writer_lock(data_dir):
+    async with AsyncExitStack() as stack:
+        await _enter_lock(stack, data_dir)
         ledger = Ledger(data_dir, settings)
         side = SideWriter(paths.side, settings, meter)
         try:
@@ -336,10 +291,23 @@ async def run_writer(
                 await stop.wait()
             finally:
                 server.close()
-                writer.finish()
+                await writer.finish()
         finally:
             side.close()
             ledger.close()
+
+
+async def _enter_lock(stack: AsyncExitStack, data_dir: Path) -> None:
+    """Take the writer's lock. The command line may hold it for a moment; a writer that stays is an error."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            stack.enter_context(writer_lock(data_dir))
+            return
+        except LogUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.05)
 
 
 def _bind(path: Path) -> socket.socket:

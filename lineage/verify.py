@@ -1,0 +1,111 @@
+"""Verification of a whole log: everything is built again from the records alone, and compared.
+
+It reads in short transactions, so a log in use can be verified; it speaks of the records that were there when it
+began. The single checks are in `checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from lineage.checks import CallsCheck, ControlCheck, RecordsCheck, SideCheck, SinceCheck, TreeCheck
+from lineage.errors import LogUnavailable
+from lineage.note import Verifier
+from lineage.reader import LogReader
+from lineage.report import MAX_SHOWN, Check, Report
+from lineage.side import SideStore
+from lineage.store import LogSource
+
+_CHUNK: Final = 1_000
+
+
+def verify(
+    reader: LogReader, keys: Sequence[Verifier], since: bytes | None = None, side: SideStore | None = None
+) -> Report:
+    """Verify the log that `reader` reads against its public `keys`, and return what was checked and found.
+
+    `since` is an older checkpoint of this log, held outside of it: with it, the log must still begin with what that
+    checkpoint covered. `side` has the blobs beside the log checked too. Raises LogUnavailable only when the log
+    cannot be opened or read at all; damage inside it is a finding.
+    """
+    return _Run(reader.source, keys, since, side).report()
+
+
+class _Run:
+    def __init__(
+        self, source: LogSource, keys: Sequence[Verifier], since: bytes | None, side: SideStore | None
+    ) -> None:
+        self._source = source
+        latest = source.checkpoint()
+        self._covered = 0 if latest is None else latest[0]
+        self._size = source.size()
+        self._records = RecordsCheck()
+        self._tree = TreeCheck(source, keys, self._covered)
+        self._calls = CallsCheck()
+        self._control = ControlCheck()
+        self._since = None if since is None else SinceCheck(since, keys)
+        self._side = None if side is None else SideCheck(side)
+
+    def report(self) -> Report:
+        try:
+            self._feed()
+            self._tree.finish(self._size)
+            self._control.finish(self._source, self._size)
+        except LogUnavailable as error:
+            self._records.check.fault(f"reading broke off after {self._records.check.checked} records: {error}")
+        if self._since is not None:
+            self._since.finish()
+        checks = [self._records.check, *self._tree.checks, self._calls.check, self._control.check]
+        checks += [part.check for part in (self._since, self._side) if part is not None]
+        calls = self._calls
+        dangling = sorted(calls.open)
+        return Report(
+            size=self._size,
+            covered=self._covered,
+            checks=checks,
+            dangling=len(dangling),
+            dangling_shown=dangling[:MAX_SHOWN],
+            lost=calls.lost,
+            unchecked=self._unchecked(),
+        )
+
+    def _feed(self) -> None:
+        for index, data in _stored(self._source, self._size, self._records.check):
+            record = self._records.feed(index, data)
+            self._tree.feed(data)
+            if self._since is not None:
+                self._since.feed(self._tree.tree)
+            if record is not None:
+                self._calls.feed(index, record)
+                self._control.feed(index, data, record)
+                if self._side is not None:
+                    self._side.feed(index, record)
+
+    def _unchecked(self) -> list[str]:
+        texts = []
+        if self._size > self._covered:
+            texts.append(f"{self._size - self._covered} records that no checkpoint covers yet could still be changed")
+        if self._since is None:
+            texts.append("whether the whole log was replaced or cut: give a checkpoint held outside (--since)")
+        if self._side is None:
+            texts.append("the blobs beside the log")
+        elif self._side.gone:
+            texts.append(f"{self._side.gone} blobs beside the log that are no longer there")
+        return texts
+
+
+def _stored(source: LogSource, size: int, check: Check) -> Iterator[tuple[int, bytes]]:
+    """Yield the records with the indexes that they should have; a hole or a doubled index is a fault."""
+    expected = 0
+    while expected < size:
+        rows = source.read(expected, min(_CHUNK, size - expected))
+        if not rows:
+            check.fault(f"records {expected} to {size - 1} are missing")
+            return
+        for index, data in rows:
+            if index != expected:
+                check.fault(f"records {expected} to {index - 1} are missing")
+                expected = index
+            yield index, data
+            expected += 1
