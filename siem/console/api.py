@@ -1,0 +1,246 @@
+"""The admin API under /api/v1: what the console's pages do, for programs. Described by /api/v1/openapi.json.
+
+Handlers run in threads (plain functions), since they read files and wait for the log. `access` says who may call which.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from detectors.alerts import AlertState, find_alert, list_alerts, set_state
+from lineage.errors import RecordError
+from siem.console import schemas as s
+from siem.console.access import GuardedRoute, Signed, session_token
+from siem.console.calls import Filter, Verdict, newest, records_of
+from siem.console.cookies import clear_session, set_session
+from siem.console.deps import Deps, Parts
+from siem.console.errors import Invalid, NotFound, NotSignedIn
+from siem.console.status import log_state, processes
+
+PREFIX = "/api/v1"
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": s.Problem, "description": description}
+    for status, description in (
+        (401, "No session"),
+        (403, "Not allowed"),
+        (404, "Not found"),
+        (409, "Conflict"),
+        (422, "Invalid request"),
+        (429, "Too many attempts"),
+        (503, "The log is away; nothing was changed"),
+    )
+}
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, responses=_PROBLEMS)
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+Before = Annotated[int | None, Query(ge=0, description="log index; only what is older")]
+Text = Annotated[str, Query(max_length=127)]
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> JSONResponse:
+    """This description."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.post("/session", status_code=201, tags=["session"])
+def sign_in(asked: s.Credentials, request: Request, response: Response, deps: Parts) -> s.SessionState:
+    """Sign in; the answer sets the session cookie and holds the CSRF token."""
+    token = deps.sign_in.sign_in(asked.account, asked.password, request.client.host if request.client else "")
+    set_session(response, deps, token)
+    session = deps.sessions.find(token, active=True)
+    if session is None:
+        raise NotSignedIn("The account was changed just now; sign in again.")
+    return s.SessionState.model_validate(session)
+
+
+@router.get("/session", tags=["session"])
+def session_state(session: Signed) -> s.SessionState:
+    """Who is signed in."""
+    return s.SessionState.model_validate(session)
+
+
+@router.delete("/session", status_code=204, tags=["session"])
+def sign_out(request: Request, response: Response, deps: Parts) -> None:
+    """Sign out."""
+    deps.sessions.end(session_token(request, deps))
+    clear_session(response, deps)
+
+
+@router.get("/status", tags=["status"])
+def status(deps: Parts) -> s.Status:
+    """The log, the processes, and how much is open."""
+    log = log_state(deps)
+    return s.Status(
+        size=log.size,
+        checkpoint_size=log.checkpoint,
+        checkpoint_verified=log.verified,
+        log_writable=deps.journal.writable,
+        containments=len(deps.operations.in_force()),
+        keys=len(deps.journal.control.keys),
+        open_alerts=len(list_alerts(deps.state, limit=1_000, state="open")),
+        processes=[s.ProcessItem.model_validate(process) for process in processes(deps)],
+    )
+
+
+@router.get("/calls", tags=["calls"])
+def calls(
+    deps: Parts,
+    tenant: Text = "",
+    principal: Text = "",
+    route: Text = "",
+    verdict: Verdict | None = None,
+    before: Before = None,
+    limit: Limit = 50,
+) -> s.CallPage:
+    """Calls that have ended, newest first. A page may be short or empty although older calls match: follow `before`."""
+    wanted = Filter(tenant, principal, route, verdict or "")
+    page = newest(deps.reader, wanted, before=before, limit=limit, scan=deps.settings.scan)
+    return s.CallPage(calls=[s.CallSummary.model_validate(call) for call in page.calls], before=page.before)
+
+
+@router.get("/calls/{call}", tags=["calls"])
+def call_records(call: str, deps: Parts) -> list[s.LogRecord]:
+    """All records of one call, in order."""
+    try:
+        found = records_of(deps.reader, call)
+    except RecordError as error:
+        raise NotFound("That is no call id: it has 26 digits and capital letters.") from error
+    if not found:
+        raise NotFound("The log has no such call.")
+    return [s.LogRecord(index=index, record=record) for index, record in found]
+
+
+@router.get("/records/{index}", tags=["calls"])
+def record(index: int, deps: Parts) -> s.LogRecord:
+    """One record of the log."""
+    return s.LogRecord(index=index, record=record_at(deps, index))
+
+
+@router.get("/alerts", tags=["alerts"])
+def alerts(
+    deps: Parts, tenant: Text = "", state: AlertState | None = None, before: Before = None, limit: Limit = 100
+) -> list[s.AlertItem]:
+    """Alerts, newest first."""
+    rows = list_alerts(deps.state, limit=limit, before=before, state=state, tenant=tenant)
+    return [s.AlertItem.model_validate(row) for row in rows]
+
+
+@router.get("/alerts/{alert}", tags=["alerts"])
+def alert(alert: str, deps: Parts) -> s.AlertItem:
+    """One alert."""
+    row = find_alert(deps.state, alert)
+    if row is None:
+        raise NotFound("There is no such alert.")
+    return s.AlertItem.model_validate(row)
+
+
+@router.patch("/alerts/{alert}", tags=["alerts"])
+def triage(alert: str, asked: s.AlertChange, session: Signed, deps: Parts) -> s.AlertItem:
+    """Note what was made of an alert."""
+    if not set_state(deps.state, alert, asked.state, by=session.account, at=deps.journal.stamp().at):
+        raise NotFound("There is no such alert.")
+    return s.AlertItem.model_validate(find_alert(deps.state, alert))
+
+
+@router.get("/containments", tags=["containments"])
+def containments(deps: Parts) -> list[s.ContainmentItem]:
+    """Containments in force, newest first."""
+    return [s.ContainmentItem.model_validate(held) for held in deps.operations.in_force()]
+
+
+@router.post("/containments", status_code=201, tags=["containments"])
+def contain(asked: s.ContainmentRequest, session: Signed, deps: Parts) -> s.Created:
+    """Isolate a principal or an endpoint: its next call is refused, its live streams are cut."""
+    made = deps.operations.contain(
+        asked.target_type,
+        asked.target,
+        seconds=asked.seconds,
+        reason=asked.reason,
+        owner=session.account,
+        alert=asked.alert,
+    )
+    return s.Created(id=made)
+
+
+@router.post("/containments/{containment}/release", status_code=204, tags=["containments"])
+def release(containment: str, asked: s.Release, session: Signed, deps: Parts) -> None:
+    """End a containment before its time; 409 if it has ended already."""
+    deps.operations.release(containment, reason=asked.reason, by=session.account)
+
+
+@router.get("/keys", tags=["keys"])
+def keys(deps: Parts) -> list[s.KeyItem]:
+    """Keys that have not been revoked."""
+    return [s.KeyItem.model_validate(key) for key in deps.operations.live_keys()]
+
+
+@router.post("/keys", status_code=201, tags=["keys"])
+def create_key(asked: s.KeyRequest, session: Signed, deps: Parts) -> s.KeyCreated:
+    """Make a key; its text is in this answer and nowhere else."""
+    check_tenant(deps, asked.tenant)
+    made = deps.operations.create_key(
+        name=asked.name,
+        tenant=asked.tenant,
+        roles=asked.roles,
+        kind=asked.kind,
+        expires=asked.expires,
+        by=session.account,
+    )
+    return s.KeyCreated.model_validate(made)
+
+
+@router.delete("/keys/{key}", status_code=204, tags=["keys"])
+def revoke_key(key: str, session: Signed, deps: Parts) -> None:
+    """Revoke a key; it is refused from now on, by every worker."""
+    deps.operations.revoke_key(key, by=session.account)
+
+
+@router.get("/accounts", tags=["accounts"])
+def accounts(deps: Parts) -> list[s.AccountItem]:
+    """Operator accounts."""
+    return [s.AccountItem.model_validate(account) for account in deps.accounts.all()]
+
+
+@router.post("/accounts", status_code=201, tags=["accounts"])
+def invite(asked: s.InvitationRequest, session: Signed, deps: Parts) -> s.Link:
+    """Invite somebody, or let an account choose a new password; the answer holds the one-time link."""
+    if asked.reset:
+        token = deps.accounts.reset_link(asked.account, session.account)
+    else:
+        token = deps.accounts.invite(asked.account, asked.roles, session.account)
+    return s.Link(link=f"/invitation/{token}")
+
+
+@router.patch("/accounts/{account}", tags=["accounts"])
+def change_account(account: str, asked: s.AccountChange, session: Signed, deps: Parts) -> s.AccountItem:
+    """Change an account's roles, or disable or enable it."""
+    if (asked.roles is None) == (asked.active is None):
+        raise Invalid("Give either roles or active.")
+    if asked.roles is not None:
+        changed = deps.accounts.change_roles(account, asked.roles, session.account)
+    elif asked.active:
+        changed = deps.accounts.enable(account, session.account)
+    else:
+        changed = deps.accounts.disable(account, session.account)
+    return s.AccountItem.model_validate(changed)
+
+
+def check_tenant(deps: Deps, tenant: str) -> None:
+    """Refuse a tenant that the configuration does not have: its key could never be used."""
+    if tenant not in deps.facts.tenants:
+        raise Invalid("There is no such tenant in the configuration.", field="tenant")
+
+
+def record_at(deps: Deps, index: int) -> dict[str, Any]:
+    """The log's record at this index."""
+    rows = deps.reader.read(index, 1) if 0 <= index < 2**53 else []
+    if not rows or rows[0][0] != index:
+        raise NotFound("The log has no record at this index.")
+    value: dict[str, Any] = orjson.loads(rows[0][1])
+    return value

@@ -1,0 +1,74 @@
+"""Everything that the console's routes work with, put together in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy import Engine
+
+from lineage.reader import LogReader
+from siem.console.accounts import Accounts
+from siem.console.journal import Journal
+from siem.console.operations import Operations
+from siem.console.sessions import Sessions
+from siem.console.sign_in import SignIn
+from siem.settings import Control
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names from the configuration that the pages offer; `routes` maps a route's id to its endpoints' ids."""
+
+    tenants: tuple[str, ...] = ()
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The parts of one control server."""
+
+    settings: Control
+    data_dir: Path
+    state: Engine
+    reader: LogReader
+    journal: Journal
+    accounts: Accounts
+    sessions: Sessions
+    sign_in: SignIn
+    operations: Operations
+    facts: Facts
+
+
+def assemble(
+    settings: Control, data_dir: Path, state: Engine, reader: LogReader, journal: Journal, facts: Facts
+) -> Deps:
+    """The parts, wired."""
+    accounts = Accounts(state, journal.append, journal.boot, invitation_seconds=settings.invitation_hours * 3600)
+    sessions = Sessions(
+        state, longest_ms=int(settings.session_hours * 3_600_000), idle_ms=int(settings.idle_minutes * 60_000)
+    )
+    return Deps(
+        settings=settings,
+        data_dir=data_dir,
+        state=state,
+        reader=reader,
+        journal=journal,
+        accounts=accounts,
+        sessions=sessions,
+        sign_in=SignIn(accounts, sessions, journal),
+        operations=Operations(journal, reader),
+        facts=facts,
+    )
+
+
+def _deps(request: Request) -> Deps:
+    deps: Deps = request.app.state.deps
+    return deps
+
+
+Parts = Annotated[Deps, Depends(_deps)]
+"""A route's parameter that receives the parts."""

@@ -1,0 +1,230 @@
+"""What the admin API takes and gives, as its OpenAPI description shows it. Times are ms since the epoch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lineage.actions import LONGEST_CONTAINMENT_SECONDS, LONGEST_TEXT
+from siem.console.calls import Verdict
+
+Name = Annotated[str, Field(max_length=63)]
+Reason = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT, description="one line; the log keeps it")]
+
+
+class Asked(BaseModel):
+    """A request's body: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Given(BaseModel):
+    """An answer's body, filled from the object that holds the facts."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+class Credentials(Asked):
+    """Who signs in."""
+
+    account: Annotated[str, Field(max_length=63)]
+    password: Annotated[str, Field(max_length=256)]
+
+
+class SessionState(Given):
+    """The session that the request came with; `csrf` goes into the header x-csrf-token of unsafe requests."""
+
+    account: str
+    roles: tuple[str, ...]
+    csrf: str
+    ends_at: int
+
+
+class CallSummary(Given):
+    """How one call ended; `index` is the log index of the record that says so."""
+
+    index: int
+    call: str
+    at: int
+    verdict: Verdict | Literal[""]
+    status: int
+    tenant: str
+    principal: str
+    route: str
+    endpoint: str
+    method: str
+    path: str
+    model: str
+    stage: str
+    ms: int
+    count: int
+    policy: str
+    findings: dict[str, int]
+    redacted: dict[str, str]
+    reasons: tuple[str, ...]
+
+
+class CallPage(BaseModel):
+    """Calls, newest first; `before` asks for the next page, null where there is nothing older."""
+
+    calls: list[CallSummary]
+    before: int | None
+
+
+class LogRecord(BaseModel):
+    """One record of the log, as it stands there."""
+
+    index: int
+    record: dict[str, Any]
+
+
+class AlertItem(Given):
+    """One alert; `evidence` are log indexes."""
+
+    id: str
+    log_index: int
+    raised_at: int
+    detector: str
+    severity: str
+    tenant: str
+    subject_type: str
+    subject: str
+    summary: str
+    evidence: tuple[int, ...]
+    count: int
+    since: int
+    until: int
+    state: Literal["open", "acknowledged", "closed"]
+    changed_by: str
+    changed_at: int
+
+
+class AlertChange(Asked):
+    """What an operator makes of an alert."""
+
+    state: Literal["open", "acknowledged", "closed"]
+
+
+class ContainmentItem(Given):
+    """A containment that holds now."""
+
+    id: str
+    target_type: Literal["principal", "endpoint"]
+    target: str
+    reason: str
+    owner: str
+    since: int
+    until: int
+
+
+class ContainmentRequest(Asked):
+    """Whom to isolate, why and for how long."""
+
+    target_type: Literal["principal", "endpoint"]
+    target: Annotated[str, Field(max_length=127, description="a principal as tenant/name, or an endpoint's id")]
+    reason: Reason
+    seconds: Annotated[int, Field(ge=1, le=LONGEST_CONTAINMENT_SECONDS, description="no containment is for ever")]
+    alert: Annotated[str, Field(max_length=128)] = ""
+
+
+class Release(Asked):
+    """Why a containment ends."""
+
+    reason: Reason
+
+
+class Created(BaseModel):
+    """The id of what was made."""
+
+    id: str
+
+
+class KeyItem(Given):
+    """A key in force; its text is kept nowhere."""
+
+    id: str
+    name: str
+    tenant: str
+    roles: tuple[str, ...]
+    kind: Literal["caller", "reader"]
+    expires: int | None
+
+
+class KeyRequest(Asked):
+    """A key to make. Calls with it are those of the principal `tenant/name`."""
+
+    name: Name
+    tenant: Name
+    roles: Annotated[list[Name], Field(max_length=16)] = []
+    kind: Literal["caller", "reader"] = "caller"
+    expires: int | None = None
+
+
+class KeyCreated(Given):
+    """The new key; `text` is shown this once."""
+
+    id: str
+    text: str
+
+
+class AccountItem(Given):
+    """An operator account."""
+
+    name: str
+    roles: tuple[str, ...]
+    active: bool
+    created_at: int
+
+
+class InvitationRequest(Asked):
+    """Whom to invite; or, with `reset`, who may choose a new password."""
+
+    account: Name
+    roles: Annotated[list[Name], Field(max_length=16)] = []
+    reset: bool = False
+
+
+class Link(BaseModel):
+    """A one-time link, relative to this server; shown this once."""
+
+    link: str
+
+
+class AccountChange(Asked):
+    """What changes; give one of the two."""
+
+    roles: Annotated[list[Name], Field(max_length=16)] | None = None
+    active: bool | None = None
+
+
+class ProcessItem(Given):
+    """A process that reports measurements; `age_ms` is how long ago it last did, `calls` what it has answered."""
+
+    name: str
+    age_ms: int
+    alive: bool
+    calls: int
+
+
+class Status(BaseModel):
+    """How the installation is doing."""
+
+    size: int
+    checkpoint_size: int | None
+    checkpoint_verified: bool
+    log_writable: bool
+    containments: int
+    keys: int
+    open_alerts: int
+    processes: list[ProcessItem]

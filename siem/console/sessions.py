@@ -1,0 +1,122 @@
+"""Sessions: what a browser holds after sign-in, and how long it counts.
+
+The cookie is 256 random bits; only its digest is stored. A session ends by sign-out, with its account, by a new
+password, after the longest time, or when nobody did anything for the idle time (a page that refreshes itself does not
+count as somebody).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Engine, delete, func, insert, select, update
+
+from siem.console.accounts import digest
+from siem.console.roles import Permission, permissions
+from siem.console.tables import ACCOUNTS, SESSIONS
+
+MOST_PER_ACCOUNT: Final = 20
+TOKEN_LENGTH: Final = 43
+TOUCH_MS: Final = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in operator, as the request's own account is now. `csrf` has to come with every unsafe request."""
+
+    account: str
+    roles: tuple[str, ...]
+    permissions: frozenset[Permission]
+    csrf: str
+    ends_at: int
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the account's roles give this permission."""
+        return permission in self.permissions
+
+
+class Sessions:
+    """The sessions in one state database. Methods block (disk): call them from a thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        longest_ms: int,
+        idle_ms: int,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._engine = engine
+        self.longest_ms = longest_ms
+        self._idle_ms = idle_ms
+        self._clock = clock
+
+    def start(self, account: str, source: str, *, password: str, record: Callable[[], object]) -> str | None:
+        """A new session's token; the oldest of more than twenty ends. `record` writes it down before it counts.
+
+        `password` is the stored hash that was checked: None if the account was disabled or got another one meanwhile.
+        """
+        token, now = secrets.token_urlsafe(32), self._clock()
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(SESSIONS).values(
+                    digest=digest(token), account=account, started_at=now, seen_at=now, source=source
+                )
+            )
+            connection.execute(
+                delete(SESSIONS).where(
+                    (SESSIONS.c.started_at <= now - self.longest_ms) | (SESSIONS.c.seen_at <= now - self._idle_ms)
+                )
+            )
+            newest = (
+                select(SESSIONS.c.digest)
+                .where(SESSIONS.c.account == account)
+                .order_by(SESSIONS.c.started_at.desc())
+                .limit(MOST_PER_ACCOUNT)
+            )
+            connection.execute(delete(SESSIONS).where(SESSIONS.c.account == account, SESSIONS.c.digest.not_in(newest)))
+            same = select(func.count()).where(
+                ACCOUNTS.c.name == account, ACCOUNTS.c.password == password, ACCOUNTS.c.active
+            )
+            if not connection.scalar(same):
+                connection.rollback()
+                return None
+            record()
+        return token
+
+    def find(self, token: str, *, active: bool) -> Session | None:
+        """The session of this token, unless it has ended. `active`: a person asked, so the idle time begins anew."""
+        if len(token) != TOKEN_LENGTH:
+            return None
+        now, key = self._clock(), digest(token)
+        query = (
+            select(SESSIONS, ACCOUNTS.c.roles)
+            .join(ACCOUNTS, ACCOUNTS.c.name == SESSIONS.c.account)
+            .where(SESSIONS.c.digest == key, ACCOUNTS.c.active)
+            .where(SESSIONS.c.started_at > now - self.longest_ms, SESSIONS.c.seen_at > now - self._idle_ms)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        if active and row.seen_at <= now - TOUCH_MS:
+            with self._engine.begin() as connection:
+                connection.execute(update(SESSIONS).where(SESSIONS.c.digest == key).values(seen_at=now))
+        roles = tuple(row.roles.split(","))
+        return Session(row.account, roles, permissions(roles), csrf_token(token), row.started_at + self.longest_ms)
+
+    def end(self, token: str) -> None:
+        """Sign out."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(SESSIONS).where(SESSIONS.c.digest == digest(token)))
+
+
+def csrf_token(token: str) -> str:
+    """Proof that a request comes from a page of the console: derived from the session, so that it needs no storage."""
+    return hmac.new(token.encode("utf-8", "surrogatepass"), b"cordon console csrf", hashlib.sha256).hexdigest()

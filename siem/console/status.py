@@ -1,0 +1,70 @@
+"""How the installation is doing, for the status page and the probes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lineage.errors import LineageError
+from lineage.keys import load_verifier
+from lineage.metrics import load_snapshots
+from lineage.note import open_checkpoint
+from lineage.paths import Paths
+from siem.console.deps import Deps
+
+ALIVE_MS: Final = 5_000
+SHOWN_SECONDS: Final = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process that measures itself; alive if it did so within the last seconds."""
+
+    name: str
+    age_ms: int
+    alive: bool
+    calls: int
+
+    @property
+    def gateway(self) -> bool:
+        """Whether it is a worker of the data plane."""
+        return self.name.startswith("gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log as it can be read here. `verified`: the newest checkpoint bears the log's own signature.
+
+    That says who signed it, not that the records fit: `cordon log verify` does.
+    """
+
+    size: int
+    checkpoint: int | None
+    origin: str
+    verified: bool
+    problem: str
+
+
+def processes(deps: Deps) -> list[Process]:
+    """Processes that reported within the last quarter of an hour, by name."""
+    now = time.time()
+    found = load_snapshots(Paths(deps.data_dir).metrics, stale=SHOWN_SECONDS)
+    return [_process(snapshot, max(0, int((now - snapshot["at"]) * 1000))) for snapshot in found]
+
+
+def log_state(deps: Deps) -> LogState:
+    """Size, newest checkpoint and whether its signature is right."""
+    size, note = deps.reader.size(), deps.reader.checkpoint()
+    if note is None:
+        return LogState(size, None, "", False, "")
+    try:
+        checkpoint = open_checkpoint(note, [load_verifier(deps.data_dir)])
+    except LineageError as error:
+        return LogState(size, deps.reader.checkpoint_size(), "", False, str(error))
+    return LogState(size, checkpoint.size, checkpoint.origin, True, "")
+
+
+def _process(snapshot: dict[str, Any], age_ms: int) -> Process:
+    calls = sum(int(item["value"]) for item in snapshot["tallies"] if item["name"] == "cordon_calls_total")
+    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls)
