@@ -70,6 +70,7 @@ class Child:
         self.lives = 0
         self.facts: Mapping[str, Any] = {}
         self.ready = asyncio.Event()
+        self._begun = asyncio.Event()
         self.failure = ""
         self._config = config
         self._command = command
@@ -106,9 +107,18 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
-    def replace(self) -> None:
-        """Let the process finish its work and begin a new life."""
+    async def renew(self, patience: float) -> bool:
+        """Let the process finish its work and begin a new life; whether the new one works in time."""
+        life = self.lives
         self.signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self.lives == life:
+                    self._begun.clear()
+                    await self._begun.wait()
+                await self.ready.wait()
+                return True
+        return False
 
     def kill(self) -> None:
         """End the process at once, for good."""
@@ -157,6 +167,7 @@ class Child:
             )
         self.pid = self._process.pid
         self.lives += 1
+        self._begun.set()
         self._deadline = time.monotonic() + START_SECONDS
         self._channel = await Channel.over(ours)
         self._channel.send(config=orjson.Fragment(self._config))

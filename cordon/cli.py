@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "gateway": "cordon.commands.up:gateway",
     "soc": "cordon.commands.up:soc",
     "key": "cordon.commands.key:key",
+    "account": "cordon.commands.account:account",
+    "log": "cordon.commands.log:log",
     "contain": "cordon.commands.contain:contain",
     "release": "cordon.commands.contain:release",
     "config": "cordon.commands.settings:settings",

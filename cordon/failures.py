@@ -10,12 +10,14 @@ from cordon.errors import CordonError
 from detectors.errors import DetectorError
 from gateway.errors import GatewayError
 from lineage.errors import LineageError
+from playbooks.errors import PlaybookError
 from policies.errors import PolicyError
 from siem.console.errors import ConsoleError
 
 EXPECTED: Final = (
     CordonError,
     DetectorError,
+    PlaybookError,
     GatewayError,
     LineageError,
     PolicyError,

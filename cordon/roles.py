@@ -61,6 +61,40 @@ async def play_gateway(life: Life) -> None:
             await worker.run(client, life.stop, lambda port: life.ready(port=port))
 
 
+async def play_soc(life: Life) -> None:
+    """Detectors, and the containment that follows from their alerts."""
+    from playbooks.soc import run_soc
+
+    config = life.config
+    async with _measured(life) as meter, _connected(life):
+        await run_soc(
+            config.data_dir, config.state_path, config.detection, meter, life.stop, life.ready, boot=life.boot
+        )
+
+
+async def play_control(life: Life) -> None:
+    """The console, the admin API, and the log's read API."""
+    from siem.console.deps import Facts
+    from siem.console.server import run_control
+
+    config = life.config
+    facts = Facts(
+        tenants=tuple(tenant.id for tenant in config.tenants),
+        routes={route.id: tuple(endpoint.id for endpoint in route.endpoints) for route in config.routes},
+    )
+    async with _measured(life), _connected(life) as client:
+        await run_control(
+            config.control,
+            config.data_dir,
+            config.state_path,
+            client,
+            life.boot,
+            facts,
+            life.stop,
+            lambda port: life.ready(port=port),
+        )
+
+
 async def play_stand_in(life: Life) -> None:
     """The upstream with canned answers, for trying Cordon out."""
     from cordon.standin import run_standin
@@ -75,6 +109,8 @@ async def play_stand_in(life: Life) -> None:
 ROLES: Final[Mapping[str, Callable[[Life], Awaitable[None]]]] = {
     "writer": play_writer,
     "gateway": play_gateway,
+    "soc": play_soc,
+    "control": play_control,
     "stand-in": play_stand_in,
 }
 

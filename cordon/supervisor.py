@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from cordon.child import Child, Command, Role, own_command
+from cordon.child import START_SECONDS, Child, Command, Role, own_command
 from cordon.config import Config, load
 from cordon.errors import ConfigError, Problem, SupervisorError
 from lineage.paths import Paths, make_private
@@ -40,10 +40,19 @@ GRACE_SECONDS: Final = 5.0
 
 # Which roles begin a new life when a section changed. What is not here is taken up by the running processes.
 TAKEN_BY: Final[tuple[tuple[Callable[[Config], object], frozenset[Role]], ...]] = (
-    (lambda config: (config.gateway.listen, config.gateway.tls), frozenset({GATEWAY})),
+    (
+        lambda config: (
+            config.gateway.listen,
+            config.gateway.tls,
+            config.gateway.workers > 1,
+            config.policy,
+            config.lineage.policy_inputs,
+        ),
+        frozenset({GATEWAY}),
+    ),
     (lambda config: config.lineage, frozenset({WRITER})),
     (lambda config: config.detection, frozenset({SOC})),
-    (lambda config: (config.control, config.tenants), frozenset({CONTROL})),
+    (lambda config: (config.control, config.tenants, config.routes), frozenset({CONTROL})),
     (lambda config: config.stand_in, frozenset({STAND_IN})),
 )
 # What only a new start of the whole can change.
@@ -69,6 +78,7 @@ class Supervisor:
         self._command = command
         self._report = report
         self._stop = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
         self._reload = asyncio.Event()
 
     async def run(self, started: Callable[[Supervisor], None] = lambda _: None) -> bool:
@@ -165,11 +175,20 @@ class Supervisor:
         renewed = {role for part, roles in TAKEN_BY if part(before) != part(config) for role in roles}
         await self._resize(config)
         text = config.model_dump_json().encode()
-        for child in list(self.children):
+        for child in self.children:
             child.configure(text)
-            if child.role in renewed:
-                child.replace()
+        self._renewing = asyncio.create_task(
+            self._renew([child for child in self.children if child.role in renewed], self._renewing)
+        )
         log.info("the changed configuration is in force", renewed=sorted(role.name for role in renewed))
+
+    async def _renew(self, children: list[Child], before: asyncio.Task[None] | None) -> None:
+        """Give these processes a new life, one after the other, so that the other workers go on meanwhile."""
+        if before is not None:
+            await before
+        for child in children:
+            if not await child.renew(self._patience() + START_SECONDS):
+                log.warning("a process did not come back in time after a change", process=child.name)
 
     def _refuse_fixed(self, config: Config) -> None:
         for name in FIXED:
@@ -193,6 +212,8 @@ class Supervisor:
                 child.start()
 
     async def _drain(self) -> bool:
+        if self._renewing is not None:
+            self._renewing.cancel()
         clean = True
         for phase in sorted({child.role.stop_phase for child in self.children}):
             going = [child for child in self.children if child.role.stop_phase == phase]

@@ -6,7 +6,7 @@ began. The single checks are in `checks`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from lineage.checks import CallsCheck, ControlCheck, RecordsCheck, SideCheck, SinceCheck, TreeCheck
@@ -21,15 +21,20 @@ _CHUNK: Final = 1_000
 
 
 def verify(
-    reader: LogReader, keys: Sequence[Verifier], since: bytes | None = None, side: SideStore | None = None
+    reader: LogReader,
+    keys: Sequence[Verifier],
+    since: bytes | None = None,
+    side: SideStore | None = None,
+    progress: Callable[[int], object] = lambda _records: None,
 ) -> Report:
     """Verify the log that `reader` reads against its public `keys`, and return what was checked and found.
 
     `since` is an older checkpoint of this log, held outside of it: with it, the log must still begin with what that
-    checkpoint covered. `side` has the blobs beside the log checked too. Raises LogUnavailable only when the log
+    checkpoint covered. `side` has the blobs beside the log checked too. `progress` is told how many more records were
+    checked, now and then. Raises LogUnavailable only when the log
     cannot be opened or read at all; damage inside it is a finding.
     """
-    return _Run(reader.source, keys, since, side).report()
+    return _Run(reader.source, keys, since, side).report(progress)
 
 
 class _Run:
@@ -47,9 +52,9 @@ class _Run:
         self._since = None if since is None else SinceCheck(since, keys)
         self._side = None if side is None else SideCheck(side)
 
-    def report(self) -> Report:
+    def report(self, progress: Callable[[int], object]) -> Report:
         try:
-            self._feed()
+            self._feed(progress)
             self._tree.finish(self._size)
             self._control.finish(self._source, self._size)
         except LogUnavailable as error:
@@ -70,8 +75,10 @@ class _Run:
             unchecked=self._unchecked(),
         )
 
-    def _feed(self) -> None:
+    def _feed(self, progress: Callable[[int], object]) -> None:
         for index, data in _stored(self._source, self._size, self._records.check):
+            if index % _CHUNK == _CHUNK - 1:
+                progress(_CHUNK)
             record = self._records.feed(index, data)
             self._tree.feed(data)
             if self._since is not None:

@@ -1,0 +1,225 @@
+"""cordon log: read the audit log, prove what is in it, check it, take it elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from cordon.commands.common import config_option, json_option
+from cordon.config import Config
+from cordon.output import bad, emit, good, json_text, moment, printable, progress, table
+from lineage.export import export_lines, export_tiles
+from lineage.keys import load_verifier
+from lineage.note import Verifier
+from lineage.paths import Paths
+from lineage.proof import prove
+from lineage.reader import LogReader, open_reader
+from lineage.record import decode
+from lineage.side import SideStore
+from lineage.verify import verify as check_log
+
+SCAN = 1_000
+"""Records read at once while looking for those that fit."""
+
+
+@click.group()
+def log() -> None:
+    """The audit log: every call and every act, tamper-evident."""
+
+
+@log.command()
+@click.argument("index", type=click.IntRange(min=0), required=False)
+@click.option("--call", help="All records of one call, by its id (the answer's x-cordon-call).")
+@click.option("--kind", help="Only this kind, or all that begin so, such as call.refused or containment.")
+@click.option("--principal", help="Only records of this principal (TENANT/NAME).")
+@click.option(
+    "-n", "--last", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many, the latest."
+)
+@config_option
+@json_option
+def show(
+    config: Config,
+    index: int | None,
+    call: str | None,
+    kind: str | None,
+    principal: str | None,
+    last: int,
+    as_json: bool,
+) -> None:
+    """Show the latest records, or the one at INDEX whole."""
+    reader = open_reader(config.data_dir)
+    try:
+        if index is not None:
+            found = [(position, decode(data)) for position, data in reader.read(index, 1) if position == index]
+            if not found:
+                raise click.ClickException(f"the log has no record {index}; its size is {reader.size()}")
+        elif call is not None:
+            found = reader.find(call)
+        else:
+            found = _latest(reader, kind or "", principal, last)
+    finally:
+        reader.close()
+    if as_json:
+        click.echo("\n".join(json_text({"index": at, "record": record}, compact=True) for at, record in found))
+    elif index is not None or call is not None:
+        click.echo("\n".join(_whole(at, record) for at, record in found) or "There are no such records.")
+    else:
+        rows = [(at, moment(record.get("at")), record.get("kind"), *_gist(record)) for at, record in found]
+        click.echo(table(("INDEX", "TIME", "KIND", "WHO", "WHAT"), rows, "There are no such records."))
+
+
+@log.command()
+@click.argument("index", type=click.IntRange(min=0))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write, instead of printing."
+)
+@config_option
+@json_option
+def proof(config: Config, index: int, output: Path | None, as_json: bool) -> None:
+    """Print a proof that the record at INDEX is in the log (c2sp.org/tlog-proof).
+
+    With the record's bytes and the log's public key anybody can check it, offline.
+    """
+    reader = open_reader(config.data_dir)
+    try:
+        shown = prove(reader, index)
+        record = reader.read(index, 1)[0][1]
+    finally:
+        reader.close()
+    checkpoint = shown.verify(record, [load_verifier(config.data_dir)])
+    if output:
+        output.write_bytes(shown.dump())
+    text = (
+        f"Wrote {output}: record {index} is in the log of {checkpoint.size} records."
+        if output
+        else shown.dump().decode()
+    )
+    value = {
+        "index": index,
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "path": [node.hex() for node in shown.path],
+        "checkpoint": shown.checkpoint.decode(),
+        "record": decode(record),
+    }
+    emit(value, text.rstrip("\n"), as_json)
+
+
+@log.command()
+@click.option(
+    "--since", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A checkpoint held outside."
+)
+@click.option(
+    "--vkey", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The log's key held outside."
+)
+@config_option
+@json_option
+def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool) -> int:
+    """Build the log again from its records and compare everything: tree, checkpoints, tiles, signatures, control state.
+
+    Against --since, a checkpoint that was kept elsewhere, it also shows that nothing was rewritten since then. The exit
+    code is 1 when something is wrong.
+    """
+    key = Verifier.parse(vkey.read_text()) if vkey else load_verifier(config.data_dir)
+    reader = open_reader(config.data_dir)
+    side = SideStore(Paths(config.data_dir).side) if Paths(config.data_dir).side.exists() else None
+    try:
+        with progress("Verifying", reader.size(), as_json) as bar:
+            report = check_log(reader, [key], since.read_bytes() if since else None, side, bar.update)
+    finally:
+        reader.close()
+        if side is not None:
+            side.close()
+    verdict = bad(f"{report.wrong} faults") if report.wrong else good("nothing wrong in what was checked")
+    emit(report.as_dict(), "\n".join([*(printable(line) for line in report.lines()), verdict]), as_json)
+    return 1 if report.wrong else 0
+
+
+@log.command()
+@click.option("--from", "start", type=click.IntRange(min=0), default=0, help="First index.")
+@click.option("--tiles", is_flag=True, help="The whole log as a directory of C2SP tiles, instead of JSON lines.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write (a directory with --tiles).")
+@config_option
+@json_option
+def export(config: Config, start: int, tiles: bool, output: Path | None, as_json: bool) -> None:
+    """Write the log out: JSON lines, or with --tiles what any C2SP log client reads."""
+    reader = open_reader(config.data_dir)
+    try:
+        if tiles:
+            if output is None:
+                raise click.UsageError("--tiles needs a directory: -o DIRECTORY")
+            count = export_tiles(reader, output)
+        else:
+            count = _lines(reader, start, output)
+    finally:
+        reader.close()
+    if output is not None:
+        emit({"records": count, "output": str(output)}, f"Wrote {count} records to {output}.", as_json)
+
+
+def _lines(reader: LogReader, start: int, output: Path | None) -> int:
+    end = reader.size()
+    count = 0
+    with progress("Writing", end - start, output is None) as bar:
+        out = output.open("wb") if output else sys.stdout.buffer
+        try:
+            for position in range(start, end, SCAN):
+                written = export_lines(reader, out, position, min(position + SCAN, end))
+                count += written
+                bar.update(written)
+        finally:
+            if output:
+                out.close()
+            else:
+                out.flush()
+    return count
+
+
+def _latest(reader: LogReader, kind: str, principal: str | None, last: int) -> list[tuple[int, dict[str, object]]]:
+    """The latest records that fit, the oldest first."""
+    found: list[tuple[int, dict[str, object]]] = []
+    end = reader.size()
+    while end > 0 and len(found) < last:
+        start = max(0, end - SCAN)
+        for position, data in reversed(reader.read(start, end - start)):
+            record = decode(data)
+            if str(record.get("kind")).startswith(kind) and principal in {None, _principal(record)}:
+                found.append((position, record))
+        end = start
+    return found[:last][::-1]
+
+
+def _principal(record: Mapping[str, object]) -> object:
+    return record.get("principal") or (record.get("target") if record.get("target_type") == "principal" else None)
+
+
+def _gist(record: Mapping[str, object]) -> tuple[object, str]:
+    """Who a record is about and what it says, in a few words."""
+    kind = str(record.get("kind"))
+    who = next(
+        (record[name] for name in ("principal", "target", "subject", "account", "source") if record.get(name)), "-"
+    )
+    if kind == "call.intent":
+        return who, f"{record.get('method')} {record.get('path')} → {record.get('endpoint')}"
+    if kind == "call.outcome":
+        return who, f"{record.get('verdict')} {record.get('status')} in {record.get('ms')} ms"
+    if kind == "call.refused":
+        reasons = record.get("reasons") or [{"code": record.get("reason")}]
+        first = reasons[0] if isinstance(reasons, list) else {}
+        return who, f"{record.get('stage')}: {first.get('rule') or first.get('code') or ''}"
+    if kind.startswith("admin.key"):
+        return f"{record.get('tenant')}/{record['name']}" if "name" in record else record.get(
+            "key"
+        ), f"by {record.get('by')}"
+    if kind.startswith("process."):
+        return record.get("boot"), str(record.get("role", ""))
+    said = ("summary", "reason", "change", "revision", "problems", "containment")
+    return who, next((printable(record[name]) for name in said if record.get(name)), "")
+
+
+def _whole(index: int, record: Mapping[str, object]) -> str:
+    lines = "\n".join(printable(line) for line in json_text(record).splitlines())
+    return f"{click.style(f'record {index}', bold=True)}  {moment(record.get('at'))}\n{lines}"
