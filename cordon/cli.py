@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "log": "cordon.commands.log:log",
     "contain": "cordon.commands.contain:contain",
     "release": "cordon.commands.contain:release",
+    "doctor": "cordon.commands.doctor:doctor",
     "config": "cordon.commands.settings:settings",
 }
 

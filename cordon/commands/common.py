@@ -51,6 +51,21 @@ def config_option(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+def file_option(command: Command) -> Command:
+    """Give a command `file`, the path from -c FILE, not read yet."""
+    return click.option(
+        "-c",
+        "--config",
+        "file",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_FILE,
+        envvar="CORDON_CONFIG",
+        show_default=True,
+        metavar="FILE",
+        help="Configuration file.",
+    )(command)
+
+
 def json_option(command: Command) -> Command:
     """Give a command `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)

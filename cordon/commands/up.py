@@ -12,7 +12,7 @@ import structlog
 from cordon import first_run, logs
 from cordon.acting import BOOT
 from cordon.child import Role
-from cordon.commands.common import DEFAULT_FILE, json_option
+from cordon.commands.common import file_option, json_option
 from cordon.config import Config, load, missing_credentials
 from cordon.errors import SupervisorError
 from cordon.first_run import Welcome
@@ -22,17 +22,12 @@ from cordon.supervisor import CONTROL, EVERYTHING, GATEWAY, SOC, STAND_IN, WRITE
 
 log = structlog.get_logger("supervisor")
 
-_file = click.option(
-    "-c", "--config", "file", type=click.Path(path_type=Path), default=DEFAULT_FILE, envvar="CORDON_CONFIG",
-    show_default=True, metavar="FILE", help="Configuration file.",
-)  # fmt: skip
-
 
 @click.command()
 @click.option(
     "--first-run", "first", is_flag=True, help="Write a starter FILE if there is none; give out the first key."
 )
-@_file
+@file_option
 @json_option
 def up(file: Path, first: bool, as_json: bool) -> int:
     """Run everything: gateway workers, log writer, SOC process and console.
@@ -55,14 +50,14 @@ def up(file: Path, first: bool, as_json: bool) -> int:
 
 
 @click.command()
-@_file
+@file_option
 def gateway(file: Path) -> int:
     """Run the data plane alone: log writer and gateway workers."""
     return _run(load(file), file, frozenset({WRITER, GATEWAY, STAND_IN}))
 
 
 @click.command()
-@_file
+@file_option
 def soc(file: Path) -> int:
     """Run the SOC alone, beside a running `cordon gateway`: detectors and console."""
     return _run(load(file), file, frozenset({SOC, CONTROL}))

@@ -1,0 +1,124 @@
+"""What the configuration names: secrets, certificates, ports, upstreams, unsafe options."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from cordon import certificates
+from cordon.config import Config, missing_credentials
+from cordon.doctor.finding import Finding, fail, ok, warn
+from cordon.doctor.storage import writer_runs
+from gateway.settings import Endpoint
+
+EXPIRES_SOON_DAYS = 30
+CONNECT_SECONDS = 3.0
+
+
+def examine_settings(config: Config) -> Iterator[Finding]:
+    """All checks of this file."""
+    yield from _credentials(config)
+    yield from _unsafe(config)
+    yield from _certificates(config)
+    yield from _ports(config)
+    yield from _upstreams(config)
+
+
+def _credentials(config: Config) -> Iterator[Finding]:
+    missing = list(missing_credentials(config))
+    for endpoint, why in missing:
+        yield fail("credentials", f"endpoint {endpoint.id}: {why}", "set it where Cordon is started")
+    if not missing:
+        yield ok("credentials", "every endpoint's secret is there")
+    if not config.routes:
+        yield warn("routes", "no routes: nothing can be called", "add routes to the configuration")
+    if not config.tenants:
+        yield warn("tenants", "no tenants: nobody can call", "add tenants to the configuration")
+
+
+def _unsafe(config: Config, section: BaseModel | None = None, prefix: str = "") -> Iterator[Finding]:
+    for name, value in section or config:
+        if isinstance(value, BaseModel):
+            yield from _unsafe(config, value, f"{prefix}{name}.")
+        elif name.startswith("unsafe_") and value:
+            yield warn("unsafe", f"{prefix}{name} is on", "turn it off, or accept what its description says")
+
+
+def _certificates(config: Config) -> Iterator[Finding]:
+    files: dict[str, Path] = {}
+    if config.gateway.tls:
+        files["gateway"] = config.gateway.tls.certificate
+    if config.control.tls:
+        files["control"] = config.control.tls.certificate
+    for route in config.routes:
+        files |= {endpoint.id: endpoint.ca for endpoint in route.endpoints if endpoint.ca}
+    for name, file in files.items():
+        days = certificates.days_left(file)
+        if days < 0:
+            yield fail("certificates", f"{name}: {file} expired {-days:.0f} days ago", "renew it and save it there")
+        elif days < EXPIRES_SOON_DAYS:
+            yield warn("certificates", f"{name}: {file} expires in {days:.0f} days", "renew it")
+        else:
+            yield ok("certificates", f"{name}: valid for {days:.0f} days")
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    running = writer_runs(config.data_dir)
+    sections = {"gateway": config.gateway, "control": config.control, "stand_in": config.stand_in}
+    for name, section in sections.items():
+        if section is None:
+            continue
+        host, _, port = section.listen.rpartition(":")
+        taken = _taken(host.strip("[]"), int(port))
+        if taken and running:
+            yield ok("ports", f"{name} answers at {section.listen}")
+        elif running:
+            yield fail("ports", f"Cordon runs, but {name} does not answer at {section.listen}", "see its messages")
+        elif taken:
+            yield fail("ports", f"{section.listen} is in use by another program", f"change {name}.listen, or stop it")
+        else:
+            yield ok("ports", f"{section.listen} is free for {name}")
+
+
+def _taken(host: str, port: int) -> bool:
+    if not port:
+        return False
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+        return False
+
+
+def _upstreams(config: Config) -> Iterator[Finding]:
+    endpoints = [endpoint for route in config.routes for endpoint in route.endpoints]
+    if endpoints:
+        with ThreadPoolExecutor(8) as pool:
+            yield from pool.map(_reach, endpoints)
+
+
+def _reach(endpoint: Endpoint) -> Finding:
+    """Connect, with TLS where the endpoint has it; nothing is sent."""
+    parts = urlsplit(endpoint.url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((host, port), CONNECT_SECONDS) as connection:
+            if parts.scheme == "https":
+                context = ssl.create_default_context(cafile=str(endpoint.ca) if endpoint.ca else None)
+                context.wrap_socket(connection, server_hostname=host).close()
+    except ssl.SSLError as error:
+        why = getattr(error, "verify_message", "") or error.reason or "TLS failed"
+        return warn("upstreams", f"{endpoint.id} ({host}:{port}): {why}", "check its certificate, and the setting ca")
+    except OSError as error:
+        why = error.strerror or str(error) or type(error).__name__
+        return warn("upstreams", f"{endpoint.id} ({host}:{port}): {why}", "check the address and the network")
+    return ok("upstreams", f"{endpoint.id} ({host}:{port}) takes connections")
