@@ -108,6 +108,7 @@ class Ledger:
                 state = folded
         rows = state.changes(self._control) if controls else ()
         with self._doubt():
+            self._check_file()
             self._store.append(first, records, rows, state.epoch)
         self._control = state
         self._ungrown += records
@@ -166,13 +167,8 @@ class Ledger:
             self._store.close()
         with self._doubt():
             self._check_file()
-            size = self.size
             self._store = SqliteStore(self._path)
             self._resume()
-            if self.size < size:
-                raise VerificationError(
-                    f"{self._path.name} has lost records that were acknowledged; stop and restore it"
-                )
 
     def _check_file(self) -> None:
         """What is written to a file that was deleted or replaced would be lost without anybody noticing."""
@@ -194,6 +190,8 @@ class Ledger:
                     f"{self._path.name}: records are missing after index {tree.size}; run `cordon log verify`"
                 )
             tree.append_records([data for _, data in rows])
+        if tree.size < self.size:
+            raise VerificationError(f"{self._path.name} has lost records that were acknowledged; stop and restore it")
         state = store.control()
         if state.epoch > tree.size:
             raise VerificationError(
