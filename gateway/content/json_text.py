@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -34,12 +35,26 @@ def parse_strict(raw: bytes) -> tuple[Json, bytes]:
     return value, canonical
 
 
+def parse_answer(raw: bytes) -> Json:
+    """The value of an upstream's JSON; of a key that stands twice, what is inspected is what the client gets.
+
+    Integers beyond 64 bits are kept. ContentError for what is not JSON.
+    """
+    try:
+        return _load(raw) if not _HUGE.search(raw) else json.loads(raw, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise ContentError("malformed", "the answer is not JSON") from error
+
+
 def dump(value: Json) -> bytes:
     """Compact JSON; ContentError when the value has no exact form (an integer beyond 64 bits, nesting over 254)."""
     try:
         return orjson.dumps(value)
     except (TypeError, orjson.JSONEncodeError) as error:
         raise ContentError("malformed", "the content has no exact JSON form") from error
+
+
+_HUGE = re.compile(rb"[0-9]{19}")
 
 
 def _load(raw: bytes) -> Json:

@@ -95,7 +95,7 @@ def _phones(text: str, run: re.Match[str]) -> Iterator[Match]:
 
 def _phone_confidence(text: str, value: str, start: int, end: int) -> int:
     digits = sum(map(str.isdigit, value.partition("x")[0].partition("e")[0]))
-    if not 7 <= digits <= 15 or _DATE.match(value):
+    if not 7 <= digits <= 15 or _DATE.match(value) or text[max(0, start - 1) : start] in ("-", "/", "_", "="):
         return 0
     if value[0] == "+" or _NANP.match(value):
         return 85

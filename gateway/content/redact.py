@@ -92,7 +92,7 @@ class Redactor:
             quoted = quoted_after(text[position:start], quoted)
             new = self.replacement(match, text[start:end])
             if not quoted:
-                start, end = _token(text, position, start, end)
+                start, end = number_span(text, position, start, end)
                 new = f'"{new}"'
             parts.append(text[position:start])
             parts.append(new)
@@ -117,8 +117,8 @@ def quoted_after(text: str, quoted: bool) -> bool:
     return quoted
 
 
-def _token(text: str, floor: int, start: int, end: int) -> tuple[int, int]:
-    """Grow a span over the number it lies in."""
+def number_span(text: str, floor: int, start: int, end: int) -> tuple[int, int]:
+    """Grow a span, no further left than `floor`, over the number it lies in."""
     while start > floor and text[start - 1] in "+-.0123456789":
         start -= 1
     while end < len(text) and text[end] in "+-.0123456789eE":

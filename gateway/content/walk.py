@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from gateway.content.errors import ContentError
+from gateway.content.guard import Guard
 from gateway.content.json_text import DEPTH, Json
 from gateway.content.redact import Redactor
 from gateway.content.scanner import NAME, WALL, Match, Scanner, locate, readable
@@ -177,6 +178,14 @@ class Texts:
                 found.append(Finding(path, False, shifted))
             elif own:
                 found.append(Finding(path, True, match))
+        return found
+
+    def blocked(self, guard: Guard) -> list[Finding]:
+        """Findings of blocked patterns, each text by itself."""
+        found: list[Finding] = []
+        for text, (path, shift, _) in zip(self._texts, self._places, strict=True):
+            value = text[shift:] if shift <= len(text) else text
+            found += [Finding(path, False, match) for match in guard.search(value, 0, final=True)]
         return found
 
     def _disarmed(self, index: int, text: str) -> str:

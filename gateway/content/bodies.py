@@ -1,0 +1,381 @@
+"""The kinds of answer bodies: events, a whole JSON value, text, bytes that cannot be read, and the uninspected."""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from typing import NamedTuple
+
+import orjson
+
+from gateway.content import logprobs, sse
+from gateway.content.channel import Channel
+from gateway.content.dialects import Dialect
+from gateway.content.errors import ContentError
+from gateway.content.findings import Findings
+from gateway.content.guard import Guard
+from gateway.content.json_text import Json, dump, parse_answer
+from gateway.content.redact import Redactor
+from gateway.content.scanner import Scanner
+from gateway.content.stream import EventMachine
+from gateway.content.walk import Finding, Texts, pointer, replace
+
+
+class Tools(NamedTuple):
+    """What every kind of body works with. `limit`: most bytes held whole."""
+
+    scanner: Scanner
+    guard: Guard | None
+    findings: Findings
+    redactor: Redactor
+    limit: int
+
+
+class Events:
+    """A stream of server-sent events, or of JSON lines."""
+
+    def __init__(self, tools: Tools, dialect: Dialect, *, lines: bool, keep: bool) -> None:
+        self._machine = EventMachine(
+            dialect, tools.scanner, tools.guard, tools.findings, tools.redactor, lines=lines, keep_texts=keep
+        )
+        self._parser: sse.EventParser | sse.LineParser = sse.LineParser() if lines else sse.EventParser()
+        self._events: deque[sse.Event] = deque()
+        self._over = False
+        self._finished = False
+
+    @property
+    def model(self) -> str | None:
+        """See `Body`."""
+        return self._machine.model
+
+    @property
+    def text_length(self) -> int:
+        """See `Body`."""
+        return self._machine.text_length
+
+    def feed(self, data: bytes) -> None:
+        """See `Body.feed`."""
+        self._events += self._parser.feed(data)
+
+    def end(self) -> None:
+        """See `Body.end`."""
+        self._events += self._parser.end()
+        self._over = True
+
+    def step(self) -> bool:
+        """See `Body.step`."""
+        if self._events:
+            self._machine.step(self._events.popleft())
+            return True
+        if self._over and not self._finished and self.complete:
+            self._finished = True
+            self._machine.finish()
+            return True
+        return False
+
+    def take(self) -> bytes:
+        """See `Body.take`."""
+        return self._machine.take()
+
+    @property
+    def last(self) -> bool:
+        """See `Body.last`."""
+        return self._machine.closing or self._finished
+
+    @property
+    def open_ended(self) -> bool:
+        """See `Body.open_ended`."""
+        return self._machine.dialect.open_ended
+
+    @property
+    def complete(self) -> bool:
+        """See `Body.complete`."""
+        return self._over and self._parser.clean and self._machine.dialect.complete(self._machine.seen_terminal)
+
+    def answer_texts(self) -> list[str]:
+        """See `Body.answer_texts`."""
+        return ["".join(parts) for parts in self._machine.texts.values()]
+
+
+class Whole:
+    """A JSON body: read whole, inspected whole, and written from what was read."""
+
+    def __init__(self, tools: Tools, dialect: Dialect) -> None:
+        self.model: str | None = None
+        self.text_length = 0
+        self._tools = tools
+        self._dialect = dialect
+        self._raw = bytearray()
+        self._value: Json = None
+        self._texts: list[str] = []
+        self._findings: list[Finding] = []
+        self._tokens: list[logprobs.Tokens] = []
+        self._over = self._read = self._taken = False
+
+    def feed(self, data: bytes) -> None:
+        """See `Body.feed`."""
+        self._raw += data
+        if len(self._raw) > self._tools.limit:
+            raise ContentError("too_large", "the answer is too large to be inspected whole")
+
+    def end(self) -> None:
+        """See `Body.end`."""
+        self._over = True
+
+    def step(self) -> bool:
+        """See `Body.step`."""
+        if not self._over or self._read or not self._raw:
+            return False
+        self._read = True
+        value = self._value = parse_answer(bytes(self._raw))
+        self._raw.clear()
+        if isinstance(value, dict) and isinstance(value.get("model"), str):
+            self.model = str(value["model"])[:128]
+        texts = Texts(value)
+        self._findings = texts.scan(self._tools.scanner)
+        if self._tools.guard is not None:
+            self._findings += texts.blocked(self._tools.guard)
+        self._tokens = logprobs.find(value, self._tools.scanner)
+        pieces = self._dialect.whole(value)
+        self.text_length = sum(len(text) for _, text in pieces)
+        for path, _, match in self._findings:
+            self._tools.findings.add(match.type, match.confidence, pointer(path)[:256])
+        for match in logprobs.matches_of(self._tokens):
+            self._tools.findings.add(match.type, match.confidence, "/logprobs")
+        for path in texts.unreadable:
+            self._tools.findings.add("unreadable", 100, pointer(path)[:256])
+        return True
+
+    def take(self) -> bytes:
+        """See `Body.take`."""
+        if not self._read or self._taken:
+            return b""
+        self._taken = True
+        for tokens in self._tokens:
+            tokens.remove(set(self._tools.redactor.redact))
+        value = replace(self._value, self._findings, self._tools.redactor)
+        self._texts = [text for answer, text in self._dialect.whole(value) if answer]
+        return dump(value)
+
+    last = True
+
+    open_ended = True
+
+    @property
+    def complete(self) -> bool:
+        """See `Body.complete`."""
+        return self._over
+
+    def answer_texts(self) -> list[str]:
+        """See `Body.answer_texts`."""
+        return self._texts
+
+
+class Text:
+    """Text of any other kind, in one channel."""
+
+    model: str | None = None
+
+    def __init__(self, tools: Tools, *, keep: bool) -> None:
+        self._tools = tools
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._channel = Channel("", tools.scanner, tools.guard)
+        self._waiting = ""
+        self._offset = 0
+        self._keep = keep
+        self._texts: list[str] = []
+        self._news = self._over = False
+
+    @property
+    def text_length(self) -> int:
+        """See `Body`."""
+        return self._channel.total
+
+    def feed(self, data: bytes) -> None:
+        """See `Body.feed`."""
+        self._push(data, False)
+
+    def end(self) -> None:
+        """See `Body.end`."""
+        self._push(b"", True)
+        self._over = True
+
+    def _push(self, data: bytes, final: bool) -> None:
+        try:
+            text = self._decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise ContentError("encoding", "the answer is not UTF-8") from error
+        self._channel.push(text)
+        self._waiting += text
+        self._news = True
+
+    def step(self) -> bool:
+        """See `Body.step`."""
+        if not self._news:
+            return False
+        self._news = False
+        for match in self._channel.advance(final=self._over):
+            self._tools.findings.add(match.type, match.confidence, "")
+        return True
+
+    def take(self) -> bytes:
+        """See `Body.take`."""
+        size = self._channel.ready - self._offset
+        if size <= 0:
+            return b""
+        text = self._channel.piece(self._offset, self._waiting[:size], self._tools.redactor)
+        self._offset += size
+        self._waiting = self._waiting[size:]
+        if self._keep:
+            self._texts.append(text)
+        return text.encode()
+
+    @property
+    def last(self) -> bool:
+        """See `Body.last`."""
+        return self._over
+
+    open_ended = True
+
+    @property
+    def complete(self) -> bool:
+        """See `Body.complete`."""
+        return self._over
+
+    def answer_texts(self) -> list[str]:
+        """See `Body.answer_texts`."""
+        return ["".join(self._texts)]
+
+
+class Passed:
+    """Bytes that are not looked at."""
+
+    model: str | None = None
+    text_length = 0
+
+    def __init__(self) -> None:
+        self._ready = b""
+        self._over = False
+
+    def feed(self, data: bytes) -> None:
+        """See `Body.feed`."""
+        self._ready += data
+
+    def end(self) -> None:
+        """See `Body.end`."""
+        self._over = True
+
+    def step(self) -> bool:
+        """See `Body.step`."""
+        return False
+
+    def take(self) -> bytes:
+        """See `Body.take`."""
+        data, self._ready = self._ready, b""
+        return data
+
+    @property
+    def last(self) -> bool:
+        """See `Body.last`."""
+        return self._over
+
+    open_ended = True
+
+    @property
+    def complete(self) -> bool:
+        """See `Body.complete`."""
+        return self._over
+
+    def answer_texts(self) -> list[str]:
+        """See `Body.answer_texts`."""
+        return []
+
+
+class Opaque(Passed):
+    """Bytes of a type that cannot be read: a finding, and passed on if policy allows it."""
+
+    def __init__(self, tools: Tools) -> None:
+        super().__init__()
+        self._tools = tools
+        self._told = False
+
+    def step(self) -> bool:
+        """See `Body.step`."""
+        if self._told or not self._ready:
+            return False
+        self._told = True
+        self._tools.findings.add("unreadable", 100, "")
+        return True
+
+    def take(self) -> bytes:
+        """See `Body.take`."""
+        return super().take() if self._told else b""
+
+
+class PassedEvents:
+    """A stream that is not looked at but for its terminal event."""
+
+    model: str | None = None
+    text_length = 0
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._parser = sse.EventParser()
+        self._events: deque[sse.Event] = deque()
+        self._out = bytearray()
+        self._terminal = self._over = False
+
+    def feed(self, data: bytes) -> None:
+        """See `Body.feed`."""
+        self._events += self._parser.feed(data)
+
+    def end(self) -> None:
+        """See `Body.end`."""
+        self._events += self._parser.end()
+        self._over = True
+
+    def step(self) -> bool:
+        """See `Body.step`: one event a step, so that what precedes the terminal one leaves before it."""
+        if not self._events:
+            return False
+        event = self._events.popleft()
+        if event.data is None:
+            self._out += sse.write_comment(event.name)
+            return True
+        self._terminal = self._terminal or self._ends(event.data, event.name)
+        self._out += sse.write(event.name, event.data, event.id)
+        return True
+
+    def _ends(self, data: str, name: str) -> bool:
+        if data == self._dialect.terminal_data and data:
+            return True
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return False
+        return isinstance(value, dict) and self._dialect.read(name, value).terminal
+
+    def take(self) -> bytes:
+        """See `Body.take`."""
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    @property
+    def last(self) -> bool:
+        """See `Body.last`."""
+        return self._terminal or self._over
+
+    @property
+    def open_ended(self) -> bool:
+        """See `Body.open_ended`."""
+        return self._dialect.open_ended
+
+    @property
+    def complete(self) -> bool:
+        """See `Body.complete`."""
+        return self._over and self._parser.clean and self._dialect.complete(self._terminal)
+
+    def answer_texts(self) -> list[str]:
+        """See `Body.answer_texts`."""
+        return []

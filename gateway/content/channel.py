@@ -1,0 +1,181 @@
+"""One growing text of a stream: what of it is settled, what was found, and what a piece of it becomes.
+
+A channel is fed the text as it comes and answers for pieces of it later, when no finding can cross their end any
+more. Because text is scanned between breaks only (see `breaks`), the result is the same for any cut.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from gateway.content.breaks import CONTEXT, WINDOW
+from gateway.content.guard import Guard
+from gateway.content.redact import Redactor, number_span, quoted_after
+from gateway.content.scanner import Match, Scanner, readable
+
+
+class _Found:
+    """A match with absolute offsets. `new` is what its first character becomes; None while nobody has asked."""
+
+    __slots__ = ("bare", "end", "match", "new", "start", "text")
+
+    def __init__(self, match: Match, start: int, end: int, text: str, bare: bool) -> None:
+        self.match = match
+        self.start = start
+        self.end = end
+        self.text = text
+        self.bare = bare
+        self.new: str | None = None
+
+
+class Channel:
+    """All offsets are in characters from the beginning of the channel's text.
+
+    `total`: fed so far; `settled`: looked at for good; `ready`: may be released; `ended`: no text may follow.
+    `pointer` names the field. `is_json`: the text is JSON itself (the arguments of a tool call).
+    """
+
+    __slots__ = (
+        "_base",
+        "_found",
+        "_guard",
+        "_guarded",
+        "_quoted",
+        "_scanner",
+        "_text",
+        "ended",
+        "is_json",
+        "pointer",
+        "ready",
+        "settled",
+        "total",
+    )
+
+    def __init__(self, pointer: str, scanner: Scanner, guard: Guard | None, *, is_json: bool = False) -> None:
+        self.pointer = pointer
+        self.is_json = is_json
+        self.total = 0
+        self.settled = 0
+        self.ready = 0
+        self.ended = False
+        self._scanner = scanner
+        self._guard = guard
+        self._guarded = 0
+        self._text = ""
+        self._base = 0
+        self._quoted = False
+        self._found: deque[_Found] = deque()
+
+    def push(self, text: str) -> int:
+        """Append text; returns the offset it begins at."""
+        start = self.total
+        self._text += readable(text)
+        self.total += len(text)
+        return start
+
+    def advance(self, *, final: bool = False) -> list[Match]:
+        """Look at what has become certain; returns what is new (blocked patterns included), with absolute offsets.
+
+        `final`: no text follows.
+        """
+        new: list[Match] = []
+        while self._step(new, final):
+            pass
+        self.ready = self.settled
+        if self._guard is not None and (final or self._guard.streamable):
+            new += self._look_for_blocked(self._guard, final)
+        self.ended = self.ended or final
+        return new
+
+    def _step(self, new: list[Match], final: bool) -> bool:
+        """One stretch up to a break, the end, or the end of a window; False when nothing more is certain."""
+        text, start = self._text, self.settled - self._base
+        size = len(text) - start
+        if not size:
+            return False
+        if final and size <= WINDOW:
+            stop = len(text)
+        else:
+            stop = self._scanner.settled(text, start)
+            if stop == start:
+                if size < WINDOW:
+                    return False
+                self._force(text, start, new)
+                return True
+        self._take(self._scanner.scan(text[:stop], start), stop, new)
+        return True
+
+    def _force(self, text: str, start: int, new: list[Match]) -> None:
+        """No break in a whole window: take what begins in its first half; that cannot reach beyond the second."""
+        half = start + WINDOW - self._scanner.reach
+        matches = [match for match in self._scanner.scan(text[: start + WINDOW], start) if match.start < half]
+        self._take(matches, max(half, matches[-1].end if matches else 0), new)
+
+    def _take(self, matches: list[Match], stop: int, new: list[Match]) -> None:
+        text, base, floor = self._text, self._base, self.settled - self._base
+        position, quoted = floor, self._quoted
+        for match in matches:
+            start, end, bare = match.start, match.end, False
+            if self.is_json:
+                quoted = quoted_after(text[position:start], quoted)
+                position = start
+                if not quoted:
+                    bare = True
+                    start, end = number_span(text, floor, start, end)
+            self._found.append(_Found(match, base + start, base + end, text[match.start : match.end], bare))
+            new.append(Match(match.type, base + start, base + end, match.confidence))
+        if self.is_json:
+            self._quoted = quoted_after(text[position:stop], quoted)
+        self.settled = base + stop
+        self._trim()
+
+    def _trim(self) -> None:
+        """Forget text that is not context any more."""
+        floor = self.settled - CONTEXT
+        if self._guard is not None:
+            floor = min(floor, self._guarded)
+        if floor - self._base > CONTEXT:
+            self._text = self._text[floor - self._base :]
+            self._base = floor
+
+    def _look_for_blocked(self, guard: Guard, final: bool) -> list[Match]:
+        base = self._base
+        found = guard.search(self._text, self._guarded - base, final=final)
+        if not final:
+            self._guarded = max(self._guarded, self.total - guard.width - 1)
+            self.ready = max(0, min(self.settled, self.total - guard.width))
+        return [Match(match.type, match.start + base, match.end + base, 100) for match in found]
+
+    def piece(self, start: int, text: str, redactor: Redactor) -> str:
+        """What becomes of `text`, which was pushed at `start` and is ready. Pieces are asked for in order."""
+        end = start + len(text)
+        found = self._found
+        if not found or found[0].start >= end:
+            return text
+        parts: list[str] = []
+        position = start
+        for item in found:
+            if item.start >= end:
+                break
+            if item.new is None:
+                item.new = self._replacement(item, redactor)
+            if redactor.changes(item.match):
+                if item.start >= start:
+                    parts.append(text[position - start : item.start - start])
+                    parts.append(item.new)
+                position = min(item.end, end)
+        parts.append(text[position - start :])
+        while found and found[0].end <= end:
+            found.popleft()
+        return "".join(parts)
+
+    def touched(self, start: int, end: int, redactor: Redactor) -> bool:
+        """Whether a finding that is redacted overlaps [start, end)."""
+        return any(item.start < end and item.end > start and redactor.changes(item.match) for item in self._found)
+
+    @staticmethod
+    def _replacement(item: _Found, redactor: Redactor) -> str:
+        if not redactor.changes(item.match):
+            return item.text
+        new = redactor.replacement(item.match, item.text)
+        return f'"{new}"' if item.bare else new

@@ -1,0 +1,310 @@
+"""Where in the events of a stream the text is, and what an event means for the texts before it.
+
+A dialect looks at one event and says: which strings are pieces of growing texts (and which text each belongs to),
+after what the event must wait, which texts end with it, and whether the stream ends with it. All other strings of
+the event are inspected as they stand.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+from gateway.content import logprobs
+from gateway.content.json_text import Json, dump
+from gateway.content.walk import ARGUMENTS
+
+Key = tuple[str | int, ...]
+"""Names a text within a stream, such as ("choices", 0, "content")."""
+
+Waits = Literal["own", "group", "all", "none"]
+"""own: for earlier pieces of its texts; group: for all texts of its choice or block; all: for everything."""
+
+GROWING = frozenset(
+    {"content", "text", "reasoning", "reasoning_content", "refusal", "thinking", "transcript", "delta", "data"}
+    | ARGUMENTS
+)
+"""Fields that are known to come piece by piece."""
+
+_FIXED = frozenset({"role", "id", "type", "name", "index", "status", "finish_reason", "call_id", "object", "model"})
+_WHOLE = frozenset({"annotations", "citations", "images", "image_url", "url_citation", "citation", "metadata"})
+_ID_FIELDS = ("item_id", "output_index", "content_index", "summary_index", "index")
+
+
+class Piece(NamedTuple):
+    """A string that belongs to the text `key`: `container[name]`.
+
+    Where `container` is a list of log probabilities, `name` is the entry (by identity) whose token the text is.
+    """
+
+    key: Key
+    container: dict[str, Json] | list[Json]
+    name: str | int | logprobs.Entry
+    text: str
+
+
+class Reading(NamedTuple):
+    """What a dialect makes of one event.
+
+    `ends`: beginnings of the keys of texts that end here. `terminal`: the stream ends with this event. `closing`:
+    there is no more of the answer to come, even if no terminal event follows.
+    """
+
+    pieces: list[Piece]
+    waits: Waits
+    group: Key = ()
+    ends: tuple[Key, ...] = ()
+    terminal: bool = False
+    closing: bool = False
+
+
+class Dialect(Protocol):
+    """Reads events of one protocol. `terminal_data`: data that ends the stream without being JSON."""
+
+    terminal_data: str
+
+    def read(self, name: str, value: dict[str, Json]) -> Reading:
+        """Read one event whose data is a JSON object."""
+        ...
+
+    def whole(self, value: Json) -> list[tuple[bool, str]]:
+        """The texts of a whole answer: (whether it is the answer itself, the text)."""
+        ...
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether the stream seen so far belongs to a protocol without a terminal event."""
+        ...
+
+    def complete(self, seen_terminal: bool) -> bool:
+        """Whether a stream that ends here is whole."""
+        ...
+
+    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
+        """Name and data of the event that tells a client that the answer was stopped."""
+        ...
+
+
+def _grow(pieces: list[Piece], key: Key, container: dict[str, Json] | list[Json]) -> None:
+    """Every string below `container` is a piece, but for names and ids, and things that come whole."""
+    items = container.items() if isinstance(container, dict) else enumerate(container)
+    for name, child in items:
+        if isinstance(child, str):
+            if child and name not in _FIXED:
+                pieces.append(Piece((*key, name), container, name, child))
+        elif isinstance(child, dict):
+            if name not in _WHOLE:
+                number = child.get("index", name)
+                _grow(pieces, (*key, number if isinstance(number, int | str) else name), child)
+        elif isinstance(child, list) and name not in _WHOLE:
+            _grow(pieces, (*key, name), child)
+
+
+def _tokens(pieces: list[Piece], group: Key, container: dict[str, Json]) -> None:
+    """Tokens of log probabilities are a text of their own, which repeats the answer."""
+    value = container.get("logprobs")
+    if not value:
+        return
+    for name, entries in logprobs.lists_of(value):
+        pieces += [
+            Piece((*group, "logprobs", name), entries, entry, logprobs.token_of(entry))
+            for entry in entries
+            if isinstance(entry, dict)
+        ]
+
+
+class OpenAI:
+    """Chat completions, and the compatible servers with their additions."""
+
+    terminal_data = "[DONE]"
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._seen = False
+        self._other = Generic()
+
+    def read(self, name: str, value: dict[str, Json]) -> Reading:
+        """See `Dialect.read`."""
+        choices = value.get("choices")
+        if not isinstance(choices, list):
+            return self._other.read(name, value)
+        self._seen = True
+        pieces: list[Piece] = []
+        finished = False
+        group: Key = ()
+        for position, choice in enumerate(choices):
+            if not isinstance(choice, dict):
+                continue
+            number = choice.get("index", position)
+            index = number if isinstance(number, int) else position
+            group = ("choices", index)
+            self._open.add(index)
+            if choice.get("finish_reason") is not None:
+                finished = True
+                self._open.discard(index)
+            self._choice(pieces, group, choice)
+        if not choices:
+            return Reading(pieces, "all")
+        if finished:
+            return Reading(pieces, "group" if len(choices) == 1 else "all", group, closing=not self._open)
+        return Reading(pieces, "own", group)
+
+    @staticmethod
+    def _choice(pieces: list[Piece], group: Key, choice: dict[str, Json]) -> None:
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            _grow(pieces, (*group, "delta"), delta)
+        text = choice.get("text")
+        if isinstance(text, str) and text:
+            pieces.append(Piece((*group, "text"), choice, "text", text))
+        _tokens(pieces, group, choice)
+
+    def whole(self, value: Json) -> list[tuple[bool, str]]:
+        """See `Dialect.whole`."""
+        choices = value.get("choices") if isinstance(value, dict) else None
+        if not isinstance(choices, list):
+            return self._other.whole(value)
+        pieces: list[Piece] = []
+        for choice in choices:
+            if isinstance(choice, dict):
+                message = choice.get("message")
+                _grow(pieces, ("message",), message if isinstance(message, dict) else {"text": choice.get("text")})
+        return [(piece.key[1:] in (("content",), ("text",)), piece.text) for piece in pieces]
+
+    @property
+    def open_ended(self) -> bool:
+        """See `Dialect.open_ended`."""
+        return not self._seen and self._other.open_ended
+
+    def complete(self, seen_terminal: bool) -> bool:
+        """See `Dialect.complete`: some servers leave out `[DONE]`, but not the reason a choice ended for."""
+        return seen_terminal or (self._seen and not self._open) or (not self._seen and self._other.complete(False))
+
+    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
+        """See `Dialect.error`."""
+        error: Json = {"message": message, "type": "policy_violation", "param": None, "code": "blocked", "call": call}
+        return "", {"error": error}
+
+
+class Anthropic:
+    """Messages."""
+
+    terminal_data = ""
+
+    def read(self, name: str, value: dict[str, Json]) -> Reading:
+        """See `Dialect.read`."""
+        kind = value.get("type")
+        index = value.get("index")
+        group: Key = ("content", index if isinstance(index, int) else 0)
+        pieces: list[Piece] = []
+        if kind == "content_block_delta":
+            delta = value.get("delta")
+            if isinstance(delta, dict) and delta.get("type") not in ("signature_delta", "citations_delta"):
+                _grow(pieces, group, delta)
+            return Reading(pieces, "own", group)
+        if kind == "ping":
+            return Reading(pieces, "none", group)
+        if kind == "content_block_start":
+            block = value.get("content_block")
+            if isinstance(block, dict):
+                for field in ("text", "thinking"):
+                    text = block.get(field)
+                    if isinstance(text, str) and text:
+                        pieces.append(Piece((*group, field), block, field, text))
+        elif kind == "content_block_stop":
+            return Reading(pieces, "group", group, (group,))
+        return Reading(pieces, "all", group, terminal=kind in ("message_stop", "error"))
+
+    def whole(self, value: Json) -> list[tuple[bool, str]]:
+        """See `Dialect.whole`."""
+        blocks = value.get("content") if isinstance(value, dict) else None
+        pieces: list[Piece] = []
+        if isinstance(blocks, list):
+            _grow(pieces, (), blocks)
+        return [(piece.key[-1] == "text", piece.text) for piece in pieces]
+
+    @property
+    def open_ended(self) -> bool:
+        """See `Dialect.open_ended`."""
+        return False
+
+    def complete(self, seen_terminal: bool) -> bool:
+        """See `Dialect.complete`."""
+        return seen_terminal
+
+    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
+        """See `Dialect.error`."""
+        return "error", {"type": "error", "error": {"type": "permission_error", "message": message}, "request_id": call}
+
+
+class Generic:
+    """Any stream of JSON objects: what stands under `delta`, or in a field that is usually text, is taken to grow."""
+
+    terminal_data = "[DONE]"
+    _TEXT = frozenset({"text", "content", "delta", "completion", "response", "output", "message", "generated_text"})
+    _LAST = frozenset({"response.completed", "response.failed", "response.incomplete", "message-end", "message_stop"})
+    _ENDINGS = (".done", ".completed", "_stop", "-end", "_end", ".stop")
+
+    def __init__(self) -> None:
+        self._expected = False
+
+    def read(self, name: str, value: dict[str, Json]) -> Reading:
+        """See `Dialect.read`."""
+        kind = value.get("type")
+        kind = kind if isinstance(kind, str) else ""
+        ids = tuple(identifier for field in _ID_FIELDS if isinstance(identifier := value.get(field), str | int))
+        group: Key = ("events", kind or name, *ids)
+        self._expected = self._expected or kind.startswith("response.")
+        pieces: list[Piece] = []
+        ending = kind.endswith(self._ENDINGS)
+        if not ending:
+            self._find(pieces, group, value, "delta" in value)
+            _tokens(pieces, group, value)
+        if pieces:
+            return Reading(pieces, "own", group)
+        return Reading(pieces, "all", group, (("events",),) if ending else (), kind in self._LAST)
+
+    def _find(self, pieces: list[Piece], key: Key, value: dict[str, Json], has_delta: bool) -> None:
+        for name, child in value.items():
+            if isinstance(child, str):
+                if child and (name == "delta" or (not has_delta and name in self._TEXT)):
+                    pieces.append(Piece((*key, name), value, name, child))
+            elif name == "delta" and isinstance(child, dict):
+                _grow(pieces, (*key, name), child)
+            elif not has_delta and name not in _WHOLE:
+                if isinstance(child, dict):
+                    self._find(pieces, (*key, name), child, False)
+                elif isinstance(child, list):
+                    for index, item in enumerate(child):
+                        if isinstance(item, dict):
+                            self._find(pieces, (*key, name, index), item, False)
+
+    def whole(self, value: Json) -> list[tuple[bool, str]]:
+        """See `Dialect.whole`: the body itself is the answer."""
+        return [(True, dump(value).decode())]
+
+    @property
+    def open_ended(self) -> bool:
+        """See `Dialect.open_ended`."""
+        return not self._expected
+
+    def complete(self, seen_terminal: bool) -> bool:
+        """See `Dialect.complete`: a protocol without a terminal event is whole when the connection says so."""
+        return seen_terminal or not self._expected
+
+    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
+        """See `Dialect.error`."""
+        return "error", {"type": "about:blank", "title": "Blocked by policy", "detail": message, "call": call}
+
+
+def is_json_text(key: Key) -> bool:
+    """Whether the text is JSON itself."""
+    return key[-1] in ARGUMENTS
+
+
+def dialect_of(name: str) -> Dialect:
+    """The reader for a route's dialect."""
+    if name == "openai":
+        return OpenAI()
+    if name == "anthropic":
+        return Anthropic()
+    return Generic()

@@ -1,0 +1,92 @@
+"""Log probabilities repeat the answer token by token: what is redacted there must not survive here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.content.json_text import Json
+from gateway.content.scanner import Match, Scanner, readable
+
+Entry = dict[str, Json]
+"""One token with its log probability: {"token", "logprob", "bytes", "top_logprobs"}."""
+
+
+def lists_of(value: Json) -> Iterator[tuple[str, list[Json]]]:
+    """The lists of entries in a `logprobs` field: the list itself, or those of content and refusal.
+
+    The parallel lists of the old completions API are emptied of alternatives and tokens, which cannot be masked one
+    by one.
+    """
+    if isinstance(value, list):
+        yield "content", value
+    elif isinstance(value, dict):
+        if "tokens" in value:
+            value["tokens"] = value["top_logprobs"] = None
+        for name, entries in value.items():
+            if isinstance(entries, list) and entries and isinstance(entries[0], dict):
+                yield name, entries
+
+
+def token_of(entry: Entry) -> str:
+    """The token's text; its bytes are taken out when they say something else than the text."""
+    token = entry.get("token")
+    if not isinstance(token, str):
+        return ""
+    raw = entry.get("bytes")
+    if raw is not None and not _agrees(raw, token):
+        entry["bytes"] = None
+    return token
+
+
+def _agrees(raw: Json, token: str) -> bool:
+    """Bytes of a part of a character are shown as `\\xf0` in the token."""
+    try:
+        return isinstance(raw, list) and bytes(raw).decode(errors="backslashreplace") == token  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+class Tokens:
+    """One whole list of entries and the findings in the text that its tokens make."""
+
+    def __init__(self, entries: list[Json], scanner: Scanner) -> None:
+        self.entries = entries
+        self._texts = [token_of(entry) if isinstance(entry, dict) else "" for entry in entries]
+        self.matches = scanner.scan(readable("".join(self._texts)))
+
+    def remove(self, redact: set[str]) -> None:
+        """Drop the entries that a finding of one of these types overlaps."""
+        spans = [(match.start, match.end) for match in self.matches if match.type in redact]
+        if not spans:
+            return
+        kept: list[Json] = []
+        position = 0
+        for entry, text in zip(self.entries, self._texts, strict=True):
+            end = position + len(text)
+            if not any(start < end and stop > position for start, stop in spans):
+                kept.append(entry)
+            position = end
+        self.entries[:] = kept
+
+
+def find(value: Json, scanner: Scanner) -> list[Tokens]:
+    """All lists of entries below any `logprobs` field of `value`."""
+    found: list[Tokens] = []
+    stack: list[Json] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            for name, child in item.items():
+                if name == "logprobs" and child:
+                    found += [Tokens(entries, scanner) for _, entries in lists_of(child)]
+                elif isinstance(child, dict | list):
+                    stack.append(child)
+        elif isinstance(item, list):
+            stack += item
+    return found
+
+
+def matches_of(tokens: list[Tokens]) -> Iterator[Match]:
+    """All findings in them."""
+    for item in tokens:
+        yield from item.matches
