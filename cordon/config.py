@@ -34,13 +34,13 @@ class StandIn(Settings):
     `cordon up` starts it beside the gateway while this section is there; endpoints name it by its address.
     """
 
-    listen: ListenAddress = "127.0.0.1:8082"
+    listen: ListenAddress = Field("127.0.0.1:8082", description="host:port; keep it on loopback")
 
 
 class Log(Settings):
     """What the processes write to their standard error; the audit log is another thing (see lineage)."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is written")
     format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, JSON lines elsewhere"
     )

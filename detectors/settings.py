@@ -18,7 +18,7 @@ SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 class RefusalBurst(Settings):
     """One principal is refused again and again: a stolen key that probes, or an agent that got out of hand."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="whether this detector runs")
     threshold: int = Field(20, ge=2, le=1_000, description="refusals of one principal that make a burst")
     window_seconds: float = Field(60.0, gt=0, le=86_400, description="time that these refusals lie within")
     quiet_seconds: float = Field(300.0, ge=0, le=86_400, description="no second alert on the same principal this soon")
@@ -28,7 +28,7 @@ class RefusalBurst(Settings):
 class FindingVolume(Settings):
     """More findings are sent to one endpoint than it is used to: data that leaves in bulk."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="whether this detector runs")
     interval_seconds: float = Field(60.0, gt=0, le=86_400, description="findings are counted by intervals this long")
     floor: int = Field(200, ge=1, description="fewer findings in an interval are never unusual")
     deviations: float = Field(6.0, gt=0, description="how many usual deviations above the usual count are unusual")
@@ -48,7 +48,7 @@ class Unfinished(Settings):
 class Contain(Settings):
     """The containment that an alert triggers."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="whether alerts lead to containment")
     severity: Severity = Field("high", description="alerts from this severity on lead to containment")
     seconds: int = Field(900, ge=1, le=2_592_000, description="how long a containment lasts unless it is released")
     most: int = Field(10, ge=0, le=10_000, description="subjects contained automatically within the window below")

@@ -28,8 +28,8 @@ ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 class Tls(Settings):
     """Certificate chain and private key (PEM files) that a listener shows to its clients."""
 
-    certificate: Path
-    key: Path
+    certificate: Path = Field(description="PEM file: the certificate, then those of the authorities in between")
+    key: Path = Field(description="PEM file without a passphrase, readable by Cordon's user only")
 
 
 class Limits(Settings):
@@ -66,11 +66,11 @@ class Limits(Settings):
 class Endpoint(Settings):
     """One upstream that can serve a route."""
 
-    id: Identifier
+    id: Identifier = Field(description="name in policies, records and `cordon contain`; unique among all routes")
     url: str = Field(description="base URL; the request's path after the route's prefix is appended")
-    region: str = Field("", max_length=64)
+    region: str = Field("", max_length=64, description="where it runs, such as eu-west-1; for policies")
     jurisdiction: str = Field("", max_length=64, description="legal area the endpoint lies in, such as EU or US")
-    provider: str = Field("", max_length=64)
+    provider: str = Field("", max_length=64, description="who runs it; for policies")
     model: str = Field("", max_length=128, description="replaces the model that the client asked for")
     credential: str = Field("", description="the upstream's own secret: env:NAME or file:PATH, never the value itself")
     ca: Path | None = Field(None, description="PEM bundle to verify this upstream with, instead of the system's")
@@ -90,17 +90,19 @@ class Endpoint(Settings):
 class Route(Settings):
     """A part of the gateway's address space and the endpoints that serve it."""
 
-    id: Identifier
-    kind: Literal["http", "model"]
+    id: Identifier = Field(description="name in policies, records and metrics")
+    kind: Literal["http", "model"] = Field(description="model: an API of a language model, read by its dialect")
     prefix: str = Field("", description="path prefix, such as /openai; taken off before forwarding")
     host: str = Field("", description="host name, instead of a prefix")
-    dialect: Literal["openai", "anthropic", ""] = ""
+    dialect: Literal["openai", "anthropic", ""] = Field("", description="protocol of a model route")
     key_header: Literal["authorization", "x-cordon-key"] = Field(
         "authorization",
         description="authorization: the key is where SDKs put it (Authorization or x-api-key), and it is taken out; "
         "x-cordon-key: the client's own Authorization is passed on",
     )
-    body_limit: int | None = Field(None, ge=0, le=1_073_741_824)
+    body_limit: int | None = Field(
+        None, ge=0, le=1_073_741_824, description="largest request body in bytes, instead of gateway.limits.body"
+    )
     risk: Literal["low", "high"] = Field(
         "low", description="what policy may ask more of; the starter bundle asks a role"
     )
@@ -122,14 +124,14 @@ class Route(Settings):
 class Tenant(Settings):
     """One customer of the gateway, isolated from the others."""
 
-    id: Identifier
+    id: Identifier = Field(description="name in keys, policies and records")
     residency: tuple[str, ...] = Field((), description="jurisdictions that this tenant's data may go to")
 
 
 class Gateway(Settings):
     """The data plane's own section."""
 
-    listen: ListenAddress = "127.0.0.1:8080"
-    workers: int = Field(1, ge=1, le=256)
-    tls: Tls | None = None
+    listen: ListenAddress = Field("127.0.0.1:8080", description="host:port; only proxied traffic arrives here")
+    workers: int = Field(1, ge=1, le=256, description="processes that serve calls; one per core that may be used")
+    tls: Tls | None = Field(None, description="serve HTTPS instead of HTTP")
     limits: Limits = Limits()

@@ -17,8 +17,8 @@ class Lineage(Settings):
     origin: str = Field(
         "", max_length=128, description="name of the log in its checkpoints; empty: one is made at first start and kept"
     )
-    checkpoint_seconds: float = Field(1.0, gt=0, le=60)
+    checkpoint_seconds: float = Field(1.0, gt=0, le=60, description="a new checkpoint at least this often")
     batch: int = Field(2_048, ge=1, le=65_536, description="most records in one commit")
     queue: int = Field(65_536, ge=1, description="most records that wait for the disk; over it calls are refused")
     policy_inputs: bool = Field(True, description="keep masked policy inputs, encrypted, for replay")
-    policy_inputs_days: float = Field(30.0, gt=0)
+    policy_inputs_days: float = Field(30.0, gt=0, description="how long policy inputs are kept")

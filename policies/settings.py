@@ -18,7 +18,7 @@ class Policy(Settings):
     bundle: Path = Field(
         Path("policies/bundles/starter"), description="folder of .rego files and data.json or data.yaml"
     )
-    engine: Literal["embedded"] = "embedded"
+    engine: Literal["embedded"] = Field("embedded", description="what evaluates the bundle; embedded: in each worker")
     request_rule: str = Field(
         "data.cordon.request.decision",
         pattern=RULE_PATH,

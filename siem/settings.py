@@ -17,7 +17,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Control(Settings):
     """The control server's own section."""
 
-    listen: ListenAddress = "127.0.0.1:8081"
+    listen: ListenAddress = Field("127.0.0.1:8081", description="host:port of the console and the APIs")
     tls: Tls | None = Field(None, description="certificate of the console; required unless it listens on loopback")
     public_url: str = Field(
         "",

@@ -1,0 +1,172 @@
+"""Writes the generated references: python -m cordon.reference DIRECTORY (`make docs`).
+
+configuration.md and configuration.schema.json from the settings, metrics.md from the table of metrics, commands.md from
+the commands' help. What stands there is what the program does; a test says when they have to be written again.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import click
+import orjson
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from cordon.cli import cordon
+from cordon.config import Config, model_in
+from lineage.metrics import METRICS
+
+GENERATED: Final = "<!-- Written by `make docs`; change the source instead. -->"
+NAMES: Final = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+
+
+def pages() -> dict[str, str]:
+    """Each generated file's name and text."""
+    return {
+        "configuration.md": configuration(),
+        "configuration.schema.json": schema(),
+        "metrics.md": metrics(),
+        "commands.md": commands(),
+    }
+
+
+def schema() -> str:
+    """The JSON Schema of the configuration file, for editors."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()
+    document["title"] = "Cordon's configuration"
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n"
+
+
+def configuration() -> str:
+    """Every setting: where, what it takes, its default, what it means."""
+    lines = [
+        "# Configuration",
+        "",
+        GENERATED,
+        "",
+        "One YAML file, `cordon.yaml` unless `-c` or `CORDON_CONFIG` names another. Unknown and doubled keys are "
+        "errors with their line. Relative paths are taken from the file's own directory. `${NAME}` in a text is the "
+        "environment variable of that name, and `$${` a plain `${`. Only `true` and `false` are booleans.",
+        "",
+        "A saved file is taken up by the running Cordon, as on SIGHUP; one with a mistake changes nothing and raises "
+        "an alert. `data_dir` and `database` change at a new start only. Check a file with `cordon config check`; "
+        "`configuration.schema.json` beside this page gives completion in editors.",
+    ]
+    for path, model in _sections(Config, ""):
+        lines += ["", f"## {path or 'Top level'}", "", _first_paragraph(model), ""]
+        lines += ["| setting | takes | default | meaning |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            cells = (f"`{name}`", _takes(field.annotation), _default(field), _cell(field.description or ""))
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def metrics() -> str:
+    """Every metric: kind, labels, meaning."""
+    lines = [
+        "# Metrics",
+        "",
+        GENERATED,
+        "",
+        "Served at `/metrics` of the control server in Prometheus's text format. Every series has the label `process` "
+        "beside the ones named here. Times are seconds.",
+        "",
+        "| metric | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, definition in METRICS.items():
+        labels = ", ".join(f"`{label}`" for label in definition.labels) or "-"
+        lines.append(f"| `{name}` | {definition.kind} | {labels} | {_cell(definition.help)} |")
+    return "\n".join(lines) + "\n"
+
+
+def commands() -> str:
+    """Every command as its own help tells it."""
+    lines = [
+        "# Commands",
+        "",
+        GENERATED,
+        "",
+        "Exit codes: 0 done, 1 a check failed or something could not be done, 2 the command was misused. Most commands "
+        "take `--json`.",
+    ]
+    for path, command in every_command(cordon, "cordon"):
+        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        lines += ["", f"## {path}", "", "```text", command.get_help(context), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def every_command(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Each command below `command`, itself included, with its full name."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=path)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from every_command(inner, f"{path} {name}")
+
+
+def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield path, model
+    for name, field in model.model_fields.items():
+        inner = model_in(field.annotation)
+        if inner is not None:
+            many = "[]" if get_origin(_without_none(field.annotation)) is tuple else ""
+            yield from _sections(inner, f"{path}.{name}{many}".lstrip("."))
+
+
+def _first_paragraph(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").partition("\n\n")[0].split())
+
+
+def _takes(annotation: Any) -> str:
+    annotation = _without_none(annotation)
+    if get_origin(annotation) is Annotated:
+        return _takes(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" if choice != "" else "nothing" for choice in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        inner = get_args(annotation)[0]
+        return f"list of {'sections' if model_in(inner) else _takes(inner) + 's'}"
+    if model_in(annotation) is not None:
+        return "section"
+    return NAMES.get(annotation, str(annotation))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if isinstance(field.default, BaseModel):
+        return "see there"
+    if field.default is None or field.default in ((), ""):
+        return "-"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return next(part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main(directory: Path) -> None:
+    """Write all pages."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (directory / name).write_text(text, "utf-8")
+        print(f"Wrote {directory / name}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
