@@ -2,7 +2,7 @@
 
 Its exit status says nothing: it is 0 after a failed check too, and its default, a terminal display, ends at once
 with 0 where there is no terminal. So the verdict is read from what it writes, and must name our size and root.
-After a fault it waits for ever when more tiles are left than it has workers, so there it gets more workers than the log has tiles.
+After a fault it waits for ever when more tiles are left than it has workers: there it gets enough of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lineage.serve import is_open, serve
 from lineage.settings import Lineage
 from tests.support.logs import data_directory
 from tests.support.records import intent
-from tests.support.servers import find_binary
+from tests.support.servers import require_binary
 from tests.support.tampering import flip
 
 TOKEN = "cordonr_for-the-checker"
@@ -91,9 +91,12 @@ class Verdict:
 
 def check(url: str, data_dir: Path, expected: Checkpoint, token: str = TOKEN, workers: int = 1) -> Verdict:
     """Run the checker on what is served at `url`."""
-    checker = find_binary("fsck")
-    assert checker is not None, "fsck is missing: `make servers` gets it"
-    command = [str(checker), "--ui=false", f"--storage_url={url}", f"--public_key={Paths(data_dir).keys / 'log.vkey'}"]
+    command = [
+        str(require_binary("fsck")),
+        "--ui=false",
+        f"--storage_url={url}",
+        f"--public_key={Paths(data_dir).keys / 'log.vkey'}",
+    ]
     command += [f"--origin={expected.origin}", f"--bearer_token={token}", f"--N={workers}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     root = base64.b64encode(expected.root).decode()
