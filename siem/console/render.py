@@ -87,9 +87,10 @@ def moment(at: int) -> str:
     return _utc(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def clock(at: int) -> str:
-    """Time of day, UTC: 14:05:09."""
-    return _utc(at).strftime("%H:%M:%S")
+def clock(at: int, now: int) -> str:
+    """Time of day where it is today, UTC: 14:05:09; the day and the minute otherwise: 01-31 14:05."""
+    then = _utc(at)
+    return then.strftime("%H:%M:%S" if then.date() == _utc(now).date() else "%m-%d %H:%M")
 
 
 def left(until: int, now: int) -> str:
@@ -97,12 +98,12 @@ def left(until: int, now: int) -> str:
     seconds = max(0, -(-(until - now) // 1000))
     if seconds <= 60:
         return "less than a minute"
-    minutes, hours = -(-seconds // 60), seconds // 3600
+    minutes, hours = -(-seconds // 60), -(-seconds // 3600)
     if minutes < 60:
         return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{hours // 24} days {hours % 24} h"
+    if minutes < 48 * 60:
+        return _both(minutes // 60, "h", minutes % 60, "min")
+    return _both(hours // 24, "days", hours % 24, "h")
 
 
 def grouped(number: int) -> str:
@@ -121,6 +122,10 @@ def _version() -> str:
     for data in static_bytes().values():
         digest.update(data)
     return digest.hexdigest()[:12]
+
+
+def _both(more: int, unit: str, rest: int, part: str) -> str:
+    return f"{more} {unit} {rest} {part}" if rest else f"{more} {unit}"
 
 
 def _utc(at: int) -> datetime:

@@ -118,11 +118,14 @@ def alert(alert: str, request: Request, deps: Parts) -> HTMLResponse:
     row = find_alert(deps.state, alert)
     if row is None:
         raise NotFound("There is no such alert.")
+    held = [
+        one for one in deps.operations.in_force() if (one.target_type, one.target) == (row.subject_type, row.subject)
+    ]
     evidence = []
     for index in row.evidence:
         found = record_at(deps, index)
         evidence.append((index, {"path": "", "method": "", **found}, "; ".join(reasons_of(found))))
-    return pages(request).page(request, "alert.html", alert=row, evidence=evidence)
+    return pages(request).page(request, "alert.html", alert=row, evidence=evidence, held=held)
 
 
 @router.post("/alerts/{alert}")
