@@ -42,6 +42,7 @@ class Relay:
             exchange.when_writable(self.call.resume)
 
     def on_answer_end(self) -> None:
+        self.exchange.context = None
         self.exchange.end()
 
     def on_answer_error(self, error: UpstreamError) -> None:

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from gateway.chunked import ChunkedReader
 from gateway.errors import FramingError
-from gateway.fields import Field, check_bytes, parse_length, read_fields
+from gateway.fields import Field, FieldTable, parse_length, split_head
 from gateway.settings import Limits
 
 _INTERIM_ANSWERS = 8
-_HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"te", b"trailer", b"upgrade")
-) | frozenset((b"transfer-encoding", b"content-length", b"proxy-authorization"))
+
+_LENGTH, _CODING, _CONNECTION, _KEEP_ALIVE, _DROPPED = range(1, 6)
+
+_FIELDS = FieldTable(
+    {
+        b"content-length": _LENGTH,
+        b"transfer-encoding": _CODING,
+        b"connection": _CONNECTION,
+        b"keep-alive": _KEEP_ALIVE,
+        **dict.fromkeys((b"proxy-connection", b"proxy-authenticate", b"te", b"trailer", b"upgrade"), _DROPPED),
+    },
+    prefix=(b"x-cordon-", _DROPPED),
+)
 
 
 class AnswerReader:
@@ -111,52 +121,40 @@ class AnswerReader:
         self._scanned = len(data)
 
     def _parse(self, raw: bytes) -> int:
-        check_bytes(raw)
-        lines = raw.split(b"\r\n")
-        version, status = _status_line(lines[0])
+        limits = self._limits
+        lines = split_head(raw, limits.headers, limits.header_count)
+        status = _STATUS_LINES.get(lines[0][:13]) or _status(lines[0])
         if status < 200:
             return status
-        if len(lines) - 1 > self._limits.header_count:
-            raise FramingError(502, "header_count", f"the answer has more than {self._limits.header_count} headers")
         del lines[0]
-        self._apply(status, version, read_fields(lines, self._limits.headers))
+        self.headers, special = _FIELDS.read(lines)
+        self._apply(status, raw.startswith(b"HTTP/1.0"), special)
         return status
 
-    def _apply(self, status: int, version: bytes, fields: list[Field]) -> None:
-        length: bytes | None = None
-        coding: bytes | None = None
+    def _apply(self, status: int, is_old: bool, special: list[tuple[int, bytes, bytes]]) -> None:
+        once: dict[int, bytes] = {}
         connection = b""
-        kept: list[Field] = []
-        for field in fields:
-            name, value = field
-            if name not in _HOP_BY_HOP:
-                kept.append(field)
-            elif name == b"content-length":
-                if length is not None:
-                    raise FramingError(502, "content_length", "the answer has more than one Content-Length")
-                length = value
-            elif name == b"transfer-encoding":
-                if coding is not None:
-                    raise FramingError(502, "transfer_encoding", "the answer has more than one Transfer-Encoding")
-                coding = value
-            elif name == b"connection":
+        for role, name, value in special:
+            if role <= _CODING:
+                if role in once:
+                    raise FramingError(502, "duplicate", f"the answer's header {name.decode()} is there twice")
+                once[role] = value
+            elif role == _CONNECTION:
                 connection += b"," + value.lower() if connection else value.lower()
-            elif name == b"keep-alive":
+            elif role == _KEEP_ALIVE:
                 self.idle_hint = _idle_hint(value)
-        self.headers = kept
+        self.reusable = not is_old
         if connection and connection != b"keep-alive":
             options = {option.strip(b" \t") for option in connection.split(b",")}
-            self.reusable = b"close" not in options
-            self.headers = [field for field in kept if field[0] not in options]
-        if version == b"HTTP/1.0":
-            self.reusable = False
-        self._frame(status, version, length, coding)
+            self.reusable = self.reusable and b"close" not in options
+            self.headers = [field for field in self.headers if field[0] not in options]
+        self._frame(status, is_old, once.get(_LENGTH), once.get(_CODING))
 
-    def _frame(self, status: int, version: bytes, length: bytes | None, coding: bytes | None) -> None:
+    def _frame(self, status: int, is_old: bool, length: bytes | None, coding: bytes | None) -> None:
         """How the content is delimited (RFC 9112 §6.3); `_left` below zero: by the end of the connection."""
-        if coding is not None and (length is not None or version == b"HTTP/1.0" or coding.lower() != b"chunked"):
+        if coding is not None and (length is not None or is_old or coding.lower() != b"chunked"):
             raise FramingError(
-                502, "transfer-encoding", "the answer's Transfer-Encoding is not chunked, alone and once"
+                502, "transfer_encoding", "the answer's Transfer-Encoding is not chunked, alone and once"
             )
         if length is not None:
             self.length = parse_length(length)
@@ -171,15 +169,19 @@ class AnswerReader:
             self.reusable = False
 
 
-def _status_line(line: bytes) -> tuple[bytes, int]:
+_STATUS_LINES = {f"HTTP/1.1 {status} ".encode(): status for status in range(200, 600)}
+
+
+def _status(line: bytes) -> int:
+    """The status of an answer's first line (RFC 9112 §4); the reason phrase is read over."""
     version, _, rest = line.partition(b" ")
     code = rest[:3]
     if version not in {b"HTTP/1.1", b"HTTP/1.0"} or not code.isdigit() or rest[3:4] not in {b"", b" "}:
-        raise FramingError(502, "status_line", "the upstream's answer does not begin with an HTTP/1.1 status line")
+        raise FramingError(502, "status_line", "it does not begin with a status line of HTTP/1.1")
     status = int(code)
     if not 100 <= status <= 599 or len(code) != 3:
-        raise FramingError(502, "status_line", "the upstream's status code is outside 100 to 599")
-    return version, status
+        raise FramingError(502, "status_line", "its status code is outside 100 to 599")
+    return status
 
 
 def _idle_hint(value: bytes) -> int | None:

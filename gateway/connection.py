@@ -7,10 +7,9 @@ wait in the reader, up to a bound; then reading stops until the call is answered
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from gateway.errors import FramingError, Refusal
@@ -24,40 +23,32 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _HIGH_WATER = 65_536
-_UNREAD = RequestHead("GET", "/", "", b"/")
+_UNREAD = RequestHead("GET", "/", "", b"/", [])
 _RETRY = ((b"retry-after", b"1"),)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Phase(enum.IntEnum):
-    """Where a connection is. Only CALL has an exchange that the handler answers."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    CALL = 3
-    LINGER = 4
-    CLOSED = 5
+# Where a connection is, in order. Only in CALL is there an exchange that the handler answers.
+IDLE, HEAD, BODY, CALL, LINGER, CLOSED = range(6)
 
 
 class Connection(asyncio.Protocol):
     """The protocol object of one client; `Listener` makes and counts them."""
 
     __slots__ = (
-        "_advancing", "_client", "_continued", "_eof", "_exchange", "_flushing", "_held", "_held_out", "_listener",
-        "_out", "_paused", "_phase", "_reader", "_total", "_transport", "_waiters", "deadline", "last", "writable",
+        "_advancing", "_client", "_eof", "_exchange", "_held", "_held_out", "_listener",
+        "_paused", "_phase", "_reader", "_total", "_transport", "_waiters", "deadline", "last", "writable",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._reader = RequestReader(listener.limits)
         self._exchange: Exchange | None = None
-        self._phase = Phase.HEAD
+        self._phase = HEAD
         self._client = ""
-        self._out: list[bytes] = []
         self._waiters: list[Callable[[], None]] = []
         self._held = self._held_out = 0
-        self._advancing = self._continued = self._eof = self._flushing = self._paused = False
+        self._advancing = self._eof = self._paused = False
         self.writable = True
         self.last = False
         self.deadline = self._total = NEVER
@@ -70,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
-        self._enter(Phase.HEAD)
+        self._enter(HEAD)
         if not self._listener.admit(self):
             self._reject(Refusal(503, "limits", "connections", "too many connections; try again", (), _RETRY))
             self._transport.close()
@@ -78,43 +69,35 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client, in whatever cut."""
         phase = self._phase
-        if phase >= Phase.LINGER:
+        if phase >= LINGER:
             return
-        size = len(data)
-        if not self._listener.budget.take(size):
-            if phase != Phase.CALL:
-                self._reject(Refusal(503, "limits", "memory", "the gateway's buffers are full; try again", (), _RETRY))
-                return
-            self._listener.budget.force(size)
-        self._held += size
-        self._reader.feed(data)
-        if phase == Phase.CALL:
-            if not self._paused and self._reader.buffered > self._listener.limits.read_ahead:
-                self._paused = True
-                self._transport.pause_reading()
+        reader = self._reader
+        reader.feed(data)
+        if phase != CALL:
+            self._advance()
             return
-        if phase == Phase.IDLE:
-            self._enter(Phase.HEAD)
-        self._advance()
+        self._hold_ahead()
+        if not self._paused and reader.buffered > self._listener.limits.read_ahead:
+            self._paused = True
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client sends no more; a call under way is still answered where the transport can stay half open."""
         self._eof = True
-        if self._phase == Phase.CALL:
+        if self._phase == CALL:
             return self._transport.can_write_eof()
-        if self._phase in {Phase.HEAD, Phase.BODY} and self._held:
+        if self._phase in {HEAD, BODY} and self._held:
             self._reject(_malformed(FramingError(400, "truncated", "the connection ended within a request")))
             return self._transport.can_write_eof()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whichever side."""
-        self._phase = Phase.CLOSED
+        self._phase = CLOSED
         self._listener.forget(self)
         exchange, self._exchange = self._exchange, None
         self._listener.budget.force(-self._held - self._held_out)
         self._held = self._held_out = 0
-        self._out.clear()
         self.writable = True
         if exchange is not None and not exchange.over:
             exchange.detach()
@@ -126,7 +109,7 @@ class Connection(asyncio.Protocol):
         self.writable = False
         self._held_out = self._transport.get_write_buffer_size()
         self._listener.budget.force(self._held_out)
-        if self._phase == Phase.CALL:
+        if self._phase == CALL:
             self.deadline = min(self.deadline, self._listener.sweep.after(self._listener.limits.answer_idle_time))
 
     def resume_writing(self) -> None:
@@ -134,46 +117,52 @@ class Connection(asyncio.Protocol):
         self.writable = True
         self._listener.budget.force(-self._held_out)
         self._held_out = 0
-        if self._phase == Phase.CALL:
+        if self._phase == CALL:
             self.deadline = self._total
         self._wake()
 
     def on_deadline(self) -> None:
         """The time limit of the present phase has passed."""
         phase = self._phase
-        if phase == Phase.CALL:
+        if phase == CALL:
             self._give_up()
-        elif phase == Phase.BODY or (phase == Phase.HEAD and self._held):
+        elif phase == BODY or (phase == HEAD and self._held):
             self._reject(Refusal(408, "limits", "slow_request", "the request did not come in time"))
         else:
             self._transport.abort()
 
     # What an exchange calls.
 
-    def queue(self, parts: Sequence[bytes], *, at_once: bool) -> None:
-        """Send these bytes: with others of this turn of the event loop, or at once."""
-        self._out.extend(parts)
-        if at_once:
-            self._flush()
-        elif not self._flushing:
-            self._flushing = True
-            self._listener.loop.call_soon(self._flush)
+    def send(self, data: bytes) -> None:
+        """Send these bytes."""
+        self._transport.write(data)
+        if not self.writable:
+            held = self._transport.get_write_buffer_size()
+            self._listener.budget.force(held - self._held_out)
+            self._held_out = held
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call at the end of this turn of the event loop."""
+        self._listener.loop.call_soon(callback)
 
     def finish(self) -> None:
         """The answer has ended; go on with the next request."""
         self._exchange = None
+        self._hold(0)
         if self.last:
             self._close()
             return
-        self._enter(Phase.IDLE)
-        if not self._advancing:
+        self._enter(IDLE)
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if not self._advancing and (self._eof or self._reader.buffered):
             self._advance()
 
     def cut(self) -> None:
         """Close the connection although the answer is incomplete."""
         self._exchange = None
-        self._flush()
-        self._enter(Phase.LINGER)
+        self._enter(LINGER)
         self._transport.close()
 
     def when_writable(self, callback: Callable[[], None]) -> None:
@@ -185,7 +174,7 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Close after the call under way, at once when there is none."""
         self.last = True
-        if self._phase == Phase.IDLE or (self._phase == Phase.HEAD and not self._held):
+        if self._phase == IDLE or (self._phase == HEAD and not self._held):
             self._close()
 
     def abort(self) -> None:
@@ -194,21 +183,23 @@ class Connection(asyncio.Protocol):
 
     # Its own steps.
 
-    def _enter(self, phase: Phase) -> None:
+    def _enter(self, phase: int) -> None:
+        listener = self._listener
         self._phase = phase
-        self.deadline = self._listener.sweep.after(self._listener.times[phase])
+        self.deadline = listener.sweep.now + listener.times[phase]
 
     def _advance(self) -> None:
         """Take requests out of the reader until one is under way or more bytes are needed."""
         self._advancing = True
         try:
-            while self._phase < Phase.CALL and self._step():
+            while self._phase < CALL and self._step():
                 pass
         except FramingError as error:
             self._reject(_malformed(error))
+        except Refusal as refusal:
+            self._reject(refusal)
         finally:
             self._advancing = False
-        self._settle()
 
     def _step(self) -> bool:
         """One step on; False when more bytes are needed."""
@@ -219,30 +210,59 @@ class Connection(asyncio.Protocol):
                 self._await_head()
                 return False
             exchange = self._exchange = Exchange(self, head, self._client)
-            self.last = self.last or head.close
-            self._continued = False
-            self._enter(Phase.BODY)
+            if head.close:
+                self.last = True
             if not self._accept(exchange):
                 return True
         body = self._reader.read_body()
         if body is None:
-            if exchange.head.expects and not self._continued:
-                self._continued = True
-                self._transport.write(_CONTINUE)
+            self._await_body(exchange)
             return False
+        if not self._hold(len(body)):
+            raise _full()
         exchange.body = body
-        self._enter(Phase.CALL)
+        self._enter(CALL)
         self._total = self.deadline
-        self._handle(exchange)
+        try:
+            self._listener.handler.on_request(exchange)
+        except Exception as error:
+            exchange.refuse(_as_refusal(error))
         return True
 
     def _await_head(self) -> None:
+        held = self._reader.buffered
+        if not held:
+            if self._eof:
+                self._close()
+            return
         if self._eof:
-            if self._reader.buffered:
-                raise FramingError(400, "truncated", "the connection ended within a request")
-            self._close()
-        elif self._reader.buffered and self._phase == Phase.IDLE:
-            self._enter(Phase.HEAD)
+            raise FramingError(400, "truncated", "the connection ended within a request")
+        if not self._hold(held):
+            raise _full()
+        if self._phase == IDLE:
+            self._enter(HEAD)
+
+    def _await_body(self, exchange: Exchange) -> None:
+        if not self._hold(self._reader.buffered):
+            raise _full()
+        if self._phase != BODY:
+            self._enter(BODY)
+            if exchange.head.expects:
+                self._transport.write(_CONTINUE)
+
+    def _hold(self, count: int) -> bool:
+        """Account for the bytes that this connection holds now; False when the worker has no room for them."""
+        if not self._listener.budget.take(count - self._held):
+            return False
+        self._held = count
+        return True
+
+    def _hold_ahead(self) -> None:
+        """Account for requests read ahead, which are here already and bounded by `read_ahead` and one read."""
+        assert self._exchange is not None
+        held = len(self._exchange.body) + self._reader.buffered
+        self._listener.budget.force(held - self._held)
+        self._held = held
 
     def _accept(self, exchange: Exchange) -> bool:
         """Ask the handler whether it wants the request; a refusal closes unless the body is there already."""
@@ -257,24 +277,6 @@ class Connection(asyncio.Protocol):
             return False
         self._reader.allow_body(limit)
         return True
-
-    def _handle(self, exchange: Exchange) -> None:
-        try:
-            self._listener.handler.on_request(exchange)
-        except Exception as error:
-            exchange.refuse(_as_refusal(error))
-
-    def _settle(self) -> None:
-        """Bring the account of bytes held down to what is held now, and read on if there is room."""
-        if self._phase == Phase.CLOSED:
-            return
-        exchange = self._exchange
-        held = self._reader.buffered + (len(exchange.body) if exchange is not None else 0)
-        self._listener.budget.force(held - self._held)
-        self._held = held
-        if self._paused and self._phase != Phase.CALL:
-            self._paused = False
-            self._transport.resume_reading()
 
     def _reject(self, refusal: Refusal) -> None:
         """Answer what never became a call, and close."""
@@ -293,24 +295,11 @@ class Connection(asyncio.Protocol):
         exchange.refuse(Refusal(504, "limits", "total_time", "the call took longer than the gateway allows"))
         self._listener.handler.on_disconnect(exchange)
 
-    def _flush(self) -> None:
-        self._flushing = False
-        out = self._out
-        if not out or self._phase == Phase.CLOSED:
-            return
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        self._transport.write(data)
-        if not self.writable:
-            held = self._transport.get_write_buffer_size()
-            self._listener.budget.force(held - self._held_out)
-            self._held_out = held
-
     def _close(self) -> None:
         """Close after the answer. While the client may still be sending, an end of the connection at once would reset
         it and could take the answer with it, so what comes is read over for a moment (RFC 9112 §9.6)."""
-        unread = self._phase < Phase.CALL or self._reader.buffered > 0
-        self._enter(Phase.LINGER)
+        unread = self._phase < CALL or self._reader.buffered > 0
+        self._enter(LINGER)
         if not unread or self._eof:
             self._transport.close()
             return
@@ -325,6 +314,10 @@ class Connection(asyncio.Protocol):
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter()
+
+
+def _full() -> Refusal:
+    return Refusal(503, "limits", "memory", "the gateway's buffers are full; try again", (), _RETRY)
 
 
 def _malformed(error: FramingError) -> Refusal:

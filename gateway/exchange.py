@@ -42,8 +42,12 @@ class Outlet(Protocol):
     writable: bool
     last: bool
 
-    def queue(self, parts: Sequence[bytes], *, at_once: bool) -> None:
-        """Send these bytes: with others of this turn of the event loop, or at once."""
+    def send(self, data: bytes) -> None:
+        """Send these bytes."""
+        ...
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call at the end of this turn of the event loop."""
         ...
 
     def finish(self) -> None:
@@ -66,7 +70,19 @@ class Exchange:
     on it is without effect. `context`, `call` (id) and `dialect` belong to the handler; the last two shape refusals.
     """
 
-    __slots__ = ("_left", "_outlet", "body", "call", "client", "context", "dialect", "head", "started")
+    __slots__ = (
+        "_left",
+        "_outlet",
+        "_scheduled",
+        "_unsent",
+        "body",
+        "call",
+        "client",
+        "context",
+        "dialect",
+        "head",
+        "started",
+    )
 
     def __init__(self, outlet: Outlet, head: RequestHead, client: str) -> None:
         self.head = head
@@ -78,6 +94,8 @@ class Exchange:
         self.started = False
         self._outlet: Outlet | None = outlet
         self._left: int | None = 0
+        self._unsent: list[bytes] = []
+        self._scheduled = False
 
     @property
     def over(self) -> bool:
@@ -108,10 +126,12 @@ class Exchange:
             fields.append((b"transfer-encoding", b"chunked"))
         if outlet.last:
             fields.append((b"connection", b"close"))
-        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         self.started = True
         self._left = _NO_BODY if bodiless else length
-        outlet.queue((line, write_fields(fields), b"\r\n"), at_once=False)
+        self._unsent = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, write_fields(fields), b"\r\n"]
+        if length is None:
+            self._scheduled = True
+            outlet.soon(self._flush)
 
     def write(self, data: bytes) -> None:
         """Send content. What an answer to HEAD, or a 204 or 304, must not have is left out."""
@@ -122,29 +142,43 @@ class Exchange:
             raise GatewayError("content was written before the answer was started")
         left = self._left
         if left is None:
-            outlet.queue((b"%x\r\n" % len(data), data, b"\r\n"), at_once=False)
-        elif left != _NO_BODY:
-            if len(data) > left:
+            self._unsent += (b"%x\r\n" % len(data), data, b"\r\n")
+        elif left == _NO_BODY:
+            return
+        elif left <= len(data):
+            if left < len(data):
                 raise GatewayError(f"an answer has {len(data) - left} bytes more than its Content-Length")
+            self._left = 0
+            self._unsent.append(data)
+            self._flush()
+            return
+        else:
             self._left = left - len(data)
-            outlet.queue((data,), at_once=not self._left)
+            self._unsent.append(data)
+        if not self._scheduled:
+            self._scheduled = True
+            outlet.soon(self._flush)
 
     def end(self) -> None:
         """Complete the answer. One that is shorter than its length is cut instead, so that the client notices."""
         outlet = self._outlet
         if outlet is None:
             return
-        if not self.started or (self._left and self._left != _NO_BODY):
+        left = self._left
+        if not self.started or (left and left != _NO_BODY):
             self.abort()
             return
+        if left is None:
+            self._unsent.append(b"0\r\n\r\n")
+        self._flush()
         self._outlet = None
-        outlet.queue((b"0\r\n\r\n",) if self._left is None else (), at_once=True)
         outlet.finish()
 
     def abort(self) -> None:
         """Cut: what was written is sent, then the connection closes without the answer's proper end."""
         outlet = self._outlet
         if outlet is not None:
+            self._flush()
             self._outlet = None
             outlet.cut()
 
@@ -174,6 +208,14 @@ class Exchange:
         self.when_writable(lambda: None if future.done() else future.set_result(None))
         await future
 
+    def _flush(self) -> None:
+        self._scheduled = False
+        unsent = self._unsent
+        if unsent and self._outlet is not None:
+            self._outlet.send(b"".join(unsent))
+            unsent.clear()
+
     def detach(self) -> None:
         """The client is gone: nothing that is written from now on goes anywhere."""
         self._outlet = None
+        self._unsent.clear()

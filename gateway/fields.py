@@ -1,11 +1,13 @@
 """Field lines of a message's head, read strictly (RFC 9112 §5) and alike for requests and answers.
 
-The line ends and control bytes of a whole head are checked in a few passes that run in C, then every line is cut at its
-first colon. Names of well-known fields are looked up in a closed table, which spares both the check and the
+The line ends and control bytes of a whole head are checked in one pass that runs in C, then every line is cut at its
+first colon. The names of well-known fields are looked up in a closed table, which spares both the check and the
 lower-casing; any other name is checked byte for byte.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from gateway.errors import FramingError
 
@@ -14,6 +16,7 @@ Field = tuple[bytes, bytes]
 HEX_DIGITS = b"0123456789abcdefABCDEF"
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\r\n") + b"\x7f"
+_CONTROL_AS_LF = bytes.maketrans(_CONTROL, b"\n" * len(_CONTROL))
 
 _WELL_KNOWN = """
 accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin
@@ -30,19 +33,83 @@ x-ratelimit-reset-requests x-ratelimit-reset-tokens x-request-id x-should-retry 
 x-stainless-lang x-stainless-os x-stainless-package-version x-stainless-raw-response x-stainless-read-timeout
 x-stainless-retry-count x-stainless-runtime x-stainless-runtime-version x-stainless-timeout
 """
+_SPELLINGS = (b"X-Stainless-OS", b"ETag", b"WWW-Authenticate", b"CF-RAY", b"TE", b"OpenAI-Organization")
 
 
-def _spellings() -> dict[bytes, bytes]:
-    table: dict[bytes, bytes] = {}
-    for name in _WELL_KNOWN.split():
-        lower = name.encode()
-        table[lower] = table[name.title().encode()] = lower
-    for spelling in (b"X-Stainless-OS", b"ETag", b"WWW-Authenticate", b"CF-RAY", b"TE", b"OpenAI-Organization"):
-        table[spelling] = table[spelling.lower()]
-    return table
+class FieldTable:
+    """Reads the fields of one kind of message. `roles` gives a number above 0 to each name that needs a closer look.
+
+    A `prefix` is a beginning of names and the role of all that have it. Without `underscores`, a name that has one is
+    refused: CGI-style upstreams read `content_length` as `content-length`.
+    """
+
+    def __init__(
+        self, roles: Mapping[bytes, int], *, prefix: tuple[bytes, int] | None = None, underscores: bool = True
+    ) -> None:
+        self._roles = roles
+        self._prefix = prefix
+        self._underscores = underscores
+        self._names: dict[bytes, tuple[bytes, int]] = {}
+        for name in _WELL_KNOWN.split():
+            lower = name.encode()
+            self._names[lower] = self._names[name.title().encode()] = (lower, self._role(lower))
+        for spelling in _SPELLINGS:
+            self._names[spelling] = self._names[spelling.lower()]
+
+    def read(self, lines: list[bytes]) -> tuple[list[Field], list[tuple[int, bytes, bytes]]]:
+        """Plain fields as (name, value), the others as (role, name, value); both in order, names in lower case.
+
+        `lines` have no line ends and passed `check_bytes`. Blanks around values are taken off.
+        """
+        plain: list[Field] = []
+        special: list[tuple[int, bytes, bytes]] = []
+        names = self._names
+        for line in lines:
+            raw_name, colon, value = line.partition(b":")
+            known = names.get(raw_name)
+            if known is None or not colon:
+                known = self._unknown(raw_name, colon)
+            name, role = known
+            if role:
+                special.append((role, name, value.strip(b" \t")))
+            else:
+                plain.append((name, value.strip(b" \t")))
+        return plain, special
+
+    def _role(self, name: bytes) -> int:
+        if self._prefix is not None and name.startswith(self._prefix[0]):
+            return self._prefix[1]
+        return self._roles.get(name, 0)
+
+    def _unknown(self, raw: bytes, colon: bytes) -> tuple[bytes, int]:
+        if raw[:1] in (b" ", b"\t"):
+            raise FramingError(400, "obs_fold", "a header line begins with a blank (obsolete line folding)")
+        if not colon:
+            raise FramingError(400, "field_line", "a header line has no colon")
+        if raw[-1:] in (b" ", b"\t"):
+            raise FramingError(400, "field_name", "a header has a blank between its name and the colon")
+        if not raw or raw.translate(None, TOKEN):
+            raise FramingError(400, "field_name", "a header's name is not a token")
+        if not self._underscores and b"_" in raw:
+            raise FramingError(400, "field_name", "a header's name has an underscore; write a hyphen")
+        name = raw.lower()
+        return name, self._role(name)
 
 
-_NAMES = _spellings()
+def split_head(raw: bytes, longest: int, most: int) -> list[bytes]:
+    """The lines of a whole head, checked for line ends and control bytes. FramingError.
+
+    No line after the first may have more than `longest` bytes, and there may be at most `most` of them.
+    """
+    lines = raw.split(b"\r\n")
+    ends = len(lines) - 1
+    if raw.count(b"\r") != ends or raw.translate(_CONTROL_AS_LF).count(b"\n") != ends:
+        check_bytes(raw)
+    if ends > most:
+        raise FramingError(431, "header_count", f"there are more than {most} header lines")
+    if len(raw) > longest and any(len(line) > longest for line in lines[1:]):
+        raise FramingError(431, "header_line", f"a header line is longer than {longest} bytes")
+    return lines
 
 
 def check_bytes(piece: bytes) -> None:
@@ -52,50 +119,18 @@ def check_bytes(piece: bytes) -> None:
         raise FramingError(400, "bare_lf", "a line of the head ends in LF without CR")
     if piece.count(b"\r") != ends:
         raise FramingError(400, "bare_cr", "the head has a CR that no LF follows")
-    if len(piece.translate(None, _CONTROL)) != len(piece):
+    if piece.translate(None, _CONTROL) != piece:
         raise FramingError(400, "control_byte", "the head has a control byte")
 
 
-def read_fields(lines: list[bytes], longest: int, *, underscores: bool = True) -> list[Field]:
-    """Names in lower case and values without surrounding blanks, in order.
-
-    `lines` have passed `check_bytes` and have no line ends; `longest` is the limit on one line in bytes. Without
-    `underscores`, a name that has one is refused: CGI-style upstreams read `content_length` as `content-length`.
-    """
-    fields: list[Field] = []
-    names = _NAMES
-    for line in lines:
-        if len(line) > longest:
-            raise FramingError(431, "header_line", f"a header line is longer than {longest} bytes")
-        raw_name, colon, value = line.partition(b":")
-        name = names.get(raw_name)
-        if name is None or not colon:
-            name = _checked_name(raw_name, colon, underscores)
-        fields.append((name, value.strip(b" \t")))
-    return fields
-
-
-def _checked_name(raw: bytes, colon: bytes, underscores: bool) -> bytes:
-    if raw[:1] in (b" ", b"\t"):
-        raise FramingError(400, "obs_fold", "a header line begins with a blank (obsolete line folding)")
-    if not colon:
-        raise FramingError(400, "field_line", "a header line has no colon")
-    if raw[-1:] in (b" ", b"\t"):
-        raise FramingError(400, "field_name", "a header has a blank between its name and the colon")
-    if not raw or raw.translate(None, TOKEN):
-        raise FramingError(400, "field_name", "a header's name is not a token")
-    if not underscores and b"_" in raw:
-        raise FramingError(400, "field_name", "a header's name has an underscore; write a hyphen")
-    return raw.lower()
-
-
-def write_fields(fields: list[Field]) -> bytes:
-    """Field lines with their line ends, refusing what would add a line (header injection)."""
-    block = b"\r\n".join([b": ".join(field) for field in fields])
-    ends = len(fields) - 1
-    if block.count(b"\n") > ends or block.count(b"\r") > ends or b"\0" in block:
+def write_fields(fields: Sequence[Field]) -> bytes:
+    """Field lines with their line ends. ValueError for what would add a line (header injection) or holds a NUL."""
+    if not fields:
+        return b""
+    block = b"\r\n".join(map(b": ".join, fields))
+    if block.count(b"\n") >= len(fields) or block.count(b"\r") >= len(fields) or b"\0" in block:
         raise ValueError("a header to be sent has a line end or a NUL in its name or value")
-    return block + b"\r\n" if fields else block
+    return block + b"\r\n"
 
 
 def parse_length(value: bytes) -> int:

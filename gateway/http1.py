@@ -8,9 +8,11 @@ connection has to be closed after it, since nobody can tell where a next request
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.chunked import ChunkedReader
 from gateway.errors import FramingError
-from gateway.fields import TOKEN, Field, check_bytes, parse_length, read_fields
+from gateway.fields import TOKEN, Field, FieldTable, check_bytes, parse_length, split_head
 from gateway.normalise import normalise_host, normalise_target
 from gateway.settings import Limits
 
@@ -19,29 +21,34 @@ _METHOD_LENGTH = 24
 _REFUSED_METHODS = {"CONNECT": "opens a tunnel", "TRACE": "reflects credentials"}
 _BLANK_LINES = 2
 
-_PLAIN, _HOST, _LENGTH, _CODING, _CONNECTION, _EXPECT, _DROPPED, _OVERRIDE, _SINGLE = range(9)
+_KNOWN_METHODS = {name.encode(): name for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
 
-_ROLES: dict[bytes, int] = {
-    b"host": _HOST,
-    b"content-length": _LENGTH,
-    b"transfer-encoding": _CODING,
-    b"connection": _CONNECTION,
-    b"expect": _EXPECT,
-    # Hop-by-hop (RFC 9110 §7.6.1), and `upgrade`: Java clients offer h2c on plain calls and go on when it is ignored.
-    **dict.fromkeys((b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer"), _DROPPED),
-    **dict.fromkeys((b"proxy-authenticate", b"upgrade", b"http2-settings"), _DROPPED),
-    # What a client says of itself or of proxies before it cannot be believed, and upstreams behind a proxy believe it.
-    **dict.fromkeys((b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-host"), _DROPPED),
-    **dict.fromkeys(
-        (b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-server"), _DROPPED
-    ),
-    # These make an upstream carry out another method or path than the one that policy decides on.
-    **dict.fromkeys((b"x-http-method-override", b"x-http-method", b"x-method-override"), _OVERRIDE),
-    **dict.fromkeys((b"x-original-url", b"x-rewrite-url"), _OVERRIDE),
-    # Readers differ on which of two they take.
-    **dict.fromkeys((b"authorization", b"x-api-key", b"content-type", b"content-encoding"), _SINGLE),
-    **dict.fromkeys((b"idempotency-key", b"traceparent", b"x-request-id", b"range"), _SINGLE),
-}
+_HOST, _LENGTH, _CODING, _CONNECTION, _EXPECT, _DROPPED, _OVERRIDE, _CORDON = range(1, 9)
+
+_FIELDS = FieldTable(
+    {
+        b"host": _HOST,
+        b"content-length": _LENGTH,
+        b"transfer-encoding": _CODING,
+        b"connection": _CONNECTION,
+        b"expect": _EXPECT,
+        # Hop-by-hop (RFC 9110 §7.6.1); `upgrade` too: Java clients offer h2c and go on when it is ignored.
+        **dict.fromkeys((b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer"), _DROPPED),
+        **dict.fromkeys((b"proxy-authenticate", b"upgrade", b"http2-settings"), _DROPPED),
+        # The gateway has to read the answer, so it asks for one without a coding.
+        b"accept-encoding": _DROPPED,
+        # What a client says of proxies before it cannot be believed, and upstreams behind a proxy would believe it.
+        **dict.fromkeys((b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-host"), _DROPPED),
+        **dict.fromkeys((b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix"), _DROPPED),
+        b"x-forwarded-server": _DROPPED,
+        # These make an upstream carry out another method or path than the one that policy decides on.
+        **dict.fromkeys((b"x-http-method-override", b"x-http-method", b"x-method-override"), _OVERRIDE),
+        **dict.fromkeys((b"x-original-url", b"x-rewrite-url"), _OVERRIDE),
+    },
+    prefix=(b"x-cordon-", _CORDON),
+    underscores=False,
+)
+_SINGLE = (b"authorization", b"x-api-key", b"content-type", b"content-encoding", b"idempotency-key", b"traceparent")
 
 
 class RequestHead:
@@ -58,15 +65,15 @@ class RequestHead:
 
     __slots__ = ("close", "cordon", "expects", "headers", "host", "length", "method", "path", "port", "query", "target")
 
-    def __init__(self, method: str, path: str, query: str, target: bytes) -> None:
+    def __init__(self, method: str, path: str, query: str, target: bytes, headers: list[Field]) -> None:
         self.method = method
         self.path = path
         self.query = query
         self.target = target
+        self.headers = headers
+        self.cordon: Sequence[Field] = ()
         self.host = ""
         self.port: int | None = None
-        self.headers: list[Field] = []
-        self.cordon: list[Field] = []
         self.length: int | None = 0
         self.close = False
         self.expects = False
@@ -106,14 +113,14 @@ class RequestReader:
         self._scanned = 0
         self._blank_lines = 0
         self._left = 0
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._body_limit = 0
         self._chunked: ChunkedReader | None = None
 
     @property
     def buffered(self) -> int:
         """Bytes held: of a head or body that is not complete yet, and of requests read ahead."""
-        return len(self._buffer) + sum(map(len, self._body)) if self._body else len(self._buffer)
+        return len(self._buffer) + len(self._body)
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the connection; the caller bounds how many it lets pile up."""
@@ -122,11 +129,13 @@ class RequestReader:
     def read_head(self) -> RequestHead | None:
         """The next request's head, or None until more bytes are there. Raises FramingError."""
         buffer = self._buffer
+        if not buffer:
+            return None
         while buffer.startswith(b"\r\n") and self._blank_lines < _BLANK_LINES:
             buffer = self._buffer = buffer[2:]
             self._blank_lines += 1
             self._scanned = 0
-        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        end = buffer.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0)
         if end < 0 or end > self._head_limit:
             self._check_partial(buffer)
             return None
@@ -154,7 +163,7 @@ class RequestReader:
         piece = self._buffer[:left]
         self._buffer = self._buffer[left:]
         self._left -= len(piece)
-        self._body.append(piece)
+        self._body += piece
         return None if self._left else self._take_body()
 
     def _read_chunked(self, chunked: ChunkedReader) -> bytes | None:
@@ -164,7 +173,7 @@ class RequestReader:
             self._left += len(piece)
             if self._left > self._body_limit:
                 raise _too_large(self._body_limit)
-            self._body.append(piece)
+            self._body += piece
         if not chunked.ended:
             return None
         self._buffer = chunked.rest
@@ -172,8 +181,8 @@ class RequestReader:
         return self._take_body()
 
     def _take_body(self) -> bytes:
-        body = b"".join(self._body)
-        self._body.clear()
+        body = bytes(self._body)
+        self._body = bytearray()
         self._left = 0
         return body
 
@@ -192,43 +201,48 @@ class RequestReader:
 
 def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     """Read one whole head, without the empty line that ends it. Raises FramingError."""
-    check_bytes(raw)
-    lines = raw.split(b"\r\n")
-    method, form, version = _split_request_line(lines[0], limits)
-    if len(lines) - 1 > limits.header_count:
-        raise FramingError(431, "header_count", f"the request has more than {limits.header_count} header lines")
-    if version != b"HTTP/1.1":
-        raise FramingError(505, "version", "this gateway speaks HTTP/1.1")
-    authority, target = _split_target(form)
-    head = RequestHead(method, *normalise_target(target))
+    lines = split_head(raw, limits.header_line, limits.header_count)
+    method, form = _split_request_line(lines[0], limits)
+    authority = None
+    if form[:1] != b"/":
+        authority, form = _split_absolute(form)
+    path, query, target = normalise_target(form)
     del lines[0]
-    _apply_fields(head, read_fields(lines, limits.header_line, underscores=False))
+    headers, special = _FIELDS.read(lines)
+    head = RequestHead(method, path, query, target, headers)
+    _apply(head, special)
     if authority is not None and normalise_host(authority) != (head.host, head.port):
         raise FramingError(400, "host", "the request target names another host than the Host header")
     return head
 
 
-def _split_request_line(line: bytes, limits: Limits) -> tuple[str, bytes, bytes]:
+def _split_request_line(line: bytes, limits: Limits) -> tuple[str, bytes]:
+    """Method and target of a request line (RFC 9112 §3), which must end in HTTP/1.1."""
     if len(line) > limits.request_line:
         raise FramingError(414, "request_line", f"the request line is longer than {limits.request_line} bytes")
     parts = line.split(b" ")
     if len(parts) != 3:
         raise FramingError(400, "request_line", "the request line is not method, target and version")
-    method = parts[0]
+    method, target, version = parts
+    if version != b"HTTP/1.1":
+        if not version.startswith(b"HTTP/"):
+            raise FramingError(400, "request_line", "the request line does not end in a version of HTTP")
+        raise FramingError(505, "version", "this gateway speaks HTTP/1.1")
+    return _KNOWN_METHODS.get(method) or _checked_method(method), target
+
+
+def _checked_method(method: bytes) -> str:
+    """Methods are case-sensitive, yet frameworks upper-case them after policy looked, so only upper case is taken."""
     if not 0 < len(method) <= _METHOD_LENGTH or method.translate(None, _METHOD):
         raise FramingError(400, "method", "the method is not an upper-case token")
     name = method.decode("ascii")
     if name in _REFUSED_METHODS:
         raise FramingError(405, "method", f"the method {name} {_REFUSED_METHODS[name]} and is not served")
-    if not parts[2].startswith(b"HTTP/"):
-        raise FramingError(400, "request_line", "the request line does not end in a version of HTTP")
-    return name, parts[1], parts[2]
+    return name
 
 
-def _split_target(form: bytes) -> tuple[bytes | None, bytes]:
-    """Authority and origin-form of a target in absolute-form (RFC 9112 §3.2.2), or None and the target itself."""
-    if form.startswith(b"/"):
-        return None, form
+def _split_absolute(form: bytes) -> tuple[bytes, bytes]:
+    """Authority and origin-form of a target in absolute-form (RFC 9112 §3.2.2)."""
     scheme, mark, rest = form.partition(b"://")
     if not mark or scheme.lower() not in {b"http", b"https"}:
         raise FramingError(400, "target", "the request target must be a path that begins with '/'")
@@ -239,38 +253,19 @@ def _split_target(form: bytes) -> tuple[bytes | None, bytes]:
     return authority, target if target.startswith(b"/") else b"/" + target
 
 
-def _apply_fields(head: RequestHead, fields: list[Field]) -> None:
-    """Sort the fields into what frames the message, what stays on this connection and what is forwarded."""
-    kept = head.headers
-    seen: list[bytes] = []
-    host: bytes | None = None
-    length: bytes | None = None
-    coding: bytes | None = None
+def _apply(head: RequestHead, special: list[tuple[int, bytes, bytes]]) -> None:
+    """Read the fields that frame the message or stay on this connection, and refuse what has two readings."""
+    once: dict[int, bytes] = {}
     connection = b""
-    for field in fields:
-        name, value = field
-        role = _ROLES.get(name)
-        if role is None:
-            (head.cordon if name.startswith(b"x-cordon-") else kept).append(field)
-        elif role == _SINGLE:
-            if name in seen:
-                raise FramingError(400, "duplicate", f"the header {name.decode()} is there twice")
-            seen.append(name)
-            kept.append(field)
+    for role, name, value in special:
+        if role <= _CODING:
+            if role in once:
+                raise FramingError(400, name.decode().replace("-", "_"), f"the header {name.decode()} is there twice")
+            once[role] = value
         elif role == _CONNECTION:
             connection += b"," + value.lower() if connection else value.lower()
-        elif role == _HOST:
-            if host is not None:
-                raise FramingError(400, "host", "the request has more than one Host header")
-            host = value
-        elif role == _LENGTH:
-            if length is not None:
-                raise FramingError(400, "content_length", "the request has more than one Content-Length")
-            length = value
-        elif role == _CODING:
-            if coding is not None:
-                raise FramingError(400, "transfer_encoding", "the request has more than one Transfer-Encoding")
-            coding = value
+        elif role == _CORDON:
+            head.cordon = (*head.cordon, (name, value))
         elif role == _EXPECT:
             if value.lower() != b"100-continue":
                 raise FramingError(417, "expect", "the only expectation that is met is 100-continue")
@@ -279,12 +274,23 @@ def _apply_fields(head: RequestHead, fields: list[Field]) -> None:
             raise FramingError(
                 400, "override", f"the header {name.decode()} is refused; send the method and path meant"
             )
+    if len(dict(head.headers)) != len(head.headers):
+        _check_repeated(head.headers)
+    host = once.get(_HOST)
     if host is None:
         raise FramingError(400, "host", "the request has no Host header")
     head.host, head.port = normalise_host(host)
-    head.length = _body_length(length, coding)
+    head.length = _body_length(once.get(_LENGTH), once.get(_CODING))
     if connection and connection != b"keep-alive":
         _apply_connection(head, connection)
+
+
+def _check_repeated(fields: list[Field]) -> None:
+    """Lists may be spread over several fields; of what has one value, readers differ on which of two they take."""
+    names = [field[0] for field in fields]
+    for name in _SINGLE:
+        if names.count(name) > 1:
+            raise FramingError(400, "duplicate", f"the header {name.decode()} is there twice")
 
 
 def _body_length(length: bytes | None, coding: bytes | None) -> int | None:
@@ -306,7 +312,7 @@ def _apply_connection(head: RequestHead, connection: bytes) -> None:
 
 def forward_headers(head: RequestHead, drop: frozenset[bytes] = frozenset()) -> list[Field]:
     """The fields to forward, without those in `drop` (lower-case names; for example the client's credentials)."""
-    return [field for field in head.headers if field[0] not in drop]
+    return [field for field in head.headers if field[0] not in drop] if drop else head.headers
 
 
 def _too_large(limit: int) -> FramingError:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 
 from gateway.budget import Budget
-from gateway.connection import Connection, Phase
+from gateway.connection import Connection
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Handler
 from gateway.settings import Limits, Tls
@@ -40,14 +40,8 @@ class Listener:
         self.sweep = sweep
         self.budget = budget
         self.loop = asyncio.get_running_loop()
-        self.times = {
-            Phase.IDLE: limits.idle_time,
-            Phase.HEAD: limits.head_time,
-            Phase.BODY: limits.body_time,
-            Phase.CALL: limits.total_time,
-            Phase.LINGER: _LINGER_TIME,
-            Phase.CLOSED: NEVER,
-        }
+        seconds = (limits.idle_time, limits.head_time, limits.body_time, limits.total_time, _LINGER_TIME, NEVER)
+        self.times = tuple(time + sweep.interval for time in seconds)
         self._tls = server_context(tls) if tls is not None else None
         self._on_malformed = on_malformed
         self._server: asyncio.Server | None = None

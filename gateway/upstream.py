@@ -19,6 +19,8 @@ from gateway.sweep import Sweep
 from gateway.upstream_connection import UpstreamConnection
 
 _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
+_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
+_KEY = b"\r\nidempotency-key: "
 _JOINED_BODY = 65_536
 
 
@@ -42,44 +44,55 @@ class AnswerSink(Protocol):
         ...
 
 
+class _Spent:
+    """The sink of a call that is over."""
+
+    def on_answer_head(self, status: int, headers: list[Field]) -> None:
+        """Nobody listens."""
+
+    def on_answer_data(self, data: bytes) -> None:
+        """Nobody listens."""
+
+    def on_answer_end(self) -> None:
+        """Nobody listens."""
+
+    def on_answer_error(self, error: UpstreamError) -> None:
+        """Nobody listens."""
+
+
+_SPENT = _Spent()
+
+
 class UpstreamCall:
     """One request on its way. `length` is the answer's Content-Length once its head is there (None: not given)."""
 
     __slots__ = (
-        "_pool",
-        "_task",
-        "connection",
-        "for_head",
-        "length",
-        "over",
-        "paused",
-        "peer",
-        "repeatable",
-        "request",
-        "sink",
-    )
+        "_pool", "_task", "connection", "length", "method", "over", "paused", "peer", "request", "sink",
+    )  # fmt: skip
 
     def __init__(
         self,
         pool: UpstreamPool,
         peer: Peer,
+        method: str,
         request: tuple[bytes, ...],
         sink: AnswerSink,
-        *,
-        for_head: bool,
-        repeatable: bool,
     ) -> None:
         self._pool = pool
         self._task: asyncio.Task[None] | None = None
         self.peer = peer
         self.request = request
         self.sink = sink
-        self.for_head = for_head
-        self.repeatable = repeatable
+        self.method = method
         self.connection: UpstreamConnection | None = None
         self.length: int | None = None
         self.paused = False
         self.over = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether sending the request twice does no more than sending it once (RFC 9110 §9.2.2)."""
+        return self.method in _REPEATABLE or _KEY in self.request[0].partition(b"\r\n\r\n")[0]
 
     def pause(self) -> None:
         """Read no more of the answer for now."""
@@ -97,17 +110,25 @@ class UpstreamCall:
         """Give up: the connection is closed and the sink hears nothing more. Harmless when the call is over."""
         if self.over:
             return
-        self.over = True
+        connection = self.connection
+        self.finish()
         if self._task is not None:
             self._task.cancel()
-        if self.connection is not None:
-            self.connection.drop()
+        if connection is not None:
+            connection.drop()
+
+    def finish(self) -> AnswerSink:
+        """Let go of everything, so that nothing waits for the garbage collector; the sink for its last call."""
+        sink, self.sink = self.sink, _SPENT
+        self.over = True
+        self.connection = None
+        self.request = ()
+        return sink
 
     def fail(self, error: UpstreamError) -> None:
         """Tell the sink that there is no answer, or no complete one."""
         if not self.over:
-            self.over = True
-            self.sink.on_answer_error(error)
+            self.finish().on_answer_error(error)
 
     def dial(self) -> None:
         """Send over a fresh connection."""
@@ -128,7 +149,7 @@ class UpstreamCall:
 class Peer:
     """One upstream address with its idle connections, the one used last on top."""
 
-    __slots__ = ("base", "context", "host", "host_header", "idle", "name", "port")
+    __slots__ = ("base", "context", "fixed", "host", "idle", "name", "port")
 
     def __init__(self, endpoint: Endpoint) -> None:
         url = urlsplit(endpoint.url)
@@ -138,7 +159,8 @@ class Peer:
         self.port = url.port or (443 if secure else 80)
         shown = f"[{self.host}]" if ":" in self.host else self.host
         default = url.port is None or url.port == (443 if secure else 80)
-        self.host_header = (shown if default else f"{shown}:{url.port}").encode()
+        authority = shown if default else f"{shown}:{url.port}"
+        self.fixed = f" HTTP/1.1\r\nhost: {authority}\r\naccept-encoding: identity\r\n".encode()
         self.base = url.path.rstrip("/").encode()
         self.context = client_context(endpoint) if secure else None
         self.idle: list[UpstreamConnection] = []
@@ -150,8 +172,14 @@ class UpstreamPool:
     def __init__(self, limits: Limits, sweep: Sweep) -> None:
         self.limits = limits
         self.sweep = sweep
+        self.first_byte_time = limits.first_byte_time + sweep.interval
+        self.answer_idle_time = limits.answer_idle_time + sweep.interval
+        self.idle_time = limits.upstream_idle_time + sweep.interval
         self.loop = asyncio.get_running_loop()
         self._peers: dict[tuple[str, object], Peer] = {}
+        # By the identity of the endpoint's settings, which hashing would take longer than the rest of the look-up; the
+        # settings are kept with the peer, so that no other object can come by that identity.
+        self._known: dict[int, tuple[Endpoint, Peer]] = {}
         self._idle = 0
         self._connections: set[UpstreamConnection] = set()
 
@@ -170,26 +198,18 @@ class UpstreamPool:
     ) -> UpstreamCall:
         """Send a request; `target` (path and query) is appended to the endpoint's base URL.
 
-        `headers` are end-to-end fields with lower-case names; host, framing and accept-encoding are set here. A
+        `headers` are end-to-end fields with lower-case names; host, framing and accept-encoding are set here, so they
+        must not be among them (a request's head has none of them). ValueError for a line end in a header. A
         kept-alive connection that turns out closed is replaced once, when the request is safe to repeat (an idempotent
         method, or an idempotency key) and nothing of an answer came.
         """
         peer = self._peer(endpoint)
-        fields: list[Field] = [(b"host", peer.host_header)]
-        repeatable = method in _REPEATABLE
-        for field in headers:
-            name = field[0]
-            if name == b"accept-encoding":
-                continue
-            if name == b"idempotency-key":
-                repeatable = True
-            fields.append(field)
-        fields.append((b"accept-encoding", b"identity"))
-        if body or method in {"POST", "PUT", "PATCH"}:
-            fields.append((b"content-length", b"%d" % len(body)))
-        head = b"%b %b%b HTTP/1.1\r\n%b\r\n" % (method.encode("ascii"), peer.base, target, write_fields(fields))
+        if b" " in target or b"\n" in target:
+            raise ValueError("a request target to be sent has a blank or a line end in it")
+        length = b"content-length: %d\r\n" % len(body) if body or method in _WITH_BODY else b""
+        head = b"".join((method.encode(), b" ", peer.base, target, peer.fixed, length, write_fields(headers), b"\r\n"))
         request = (head + body,) if len(body) <= _JOINED_BODY else (head, body)
-        call = UpstreamCall(self, peer, request, sink, for_head=method == "HEAD", repeatable=repeatable)
+        call = UpstreamCall(self, peer, method, request, sink)
         if peer.idle:
             connection = peer.idle.pop()
             self._idle -= 1
@@ -199,7 +219,8 @@ class UpstreamPool:
         return call
 
     def retain(self, endpoints: Sequence[Endpoint]) -> None:
-        """Close idle connections to what is configured no more."""
+        """After a change of configuration: close idle connections to what is configured no more."""
+        self._known.clear()
         wanted = {(endpoint.url, endpoint.ca) for endpoint in endpoints}
         for key in [key for key in self._peers if key not in wanted]:
             for connection in list(self._peers.pop(key).idle):
@@ -211,16 +232,25 @@ class UpstreamPool:
             connection.drop()
 
     def _peer(self, endpoint: Endpoint) -> Peer:
+        """The peer of an endpoint; a reloaded configuration's equal endpoint shares it."""
+        known = self._known.get(id(endpoint))
+        if known is not None:
+            return known[1]
         key = (endpoint.url, endpoint.ca)
         peer = self._peers.get(key)
         if peer is None:
             peer = self._peers[key] = Peer(endpoint)
+        self._known[id(endpoint)] = (endpoint, peer)
         return peer
 
     async def connect(self, peer: Peer) -> UpstreamConnection:
         """A fresh connection. Raises UpstreamError (nothing sent)."""
         connection = UpstreamConnection(self, peer)
-        await dial(peer.name, peer.host, peer.port, peer.context, self.limits.connect_time, lambda: connection)
+        try:
+            await dial(peer.name, peer.host, peer.port, peer.context, self.limits.connect_time, lambda: connection)
+        except BaseException:
+            connection.drop()
+            raise
         self._connections.add(connection)
         self.sweep.watch(connection)
         return connection

@@ -25,12 +25,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._call: UpstreamCall | None = None
         self._reader: AnswerReader | None = None
         self._used = False
-        self._closed = False
+        self._closed = True
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open, TLS included."""
         self._transport = cast(asyncio.Transport, transport)
+        self._closed = False
 
     def send(self, call: UpstreamCall) -> None:
         """Send the call's request and hand on what comes back."""
@@ -39,10 +40,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._closed:
             self._pool.loop.call_soon(self._broken, "closed the connection")
             return
-        self._reader = AnswerReader(self._pool.limits, for_head=call.for_head)
+        self._reader = AnswerReader(self._pool.limits, for_head=call.method == "HEAD")
         if call.paused:
             self.pause()
-        self.deadline = self._pool.sweep.after(self._pool.limits.first_byte_time)
+        self.deadline = self._pool.sweep.now + self._pool.first_byte_time
         for piece in call.request:
             self._transport.write(piece)
 
@@ -52,22 +53,25 @@ class UpstreamConnection(asyncio.Protocol):
         if call is None or reader is None:
             self.drop()
             return
-        was_begun = reader.status
+        begun = reader.status
         try:
             content = reader.feed(data)
         except FramingError as error:
             self._fail("protocol", f"endpoint {self.peer.name} sent a malformed answer: {error.detail}")
             return
-        if not self._paused:
-            self.deadline = self._pool.sweep.after(self._pool.limits.answer_idle_time)
         sink = call.sink
-        if not was_begun and reader.status:
+        if not begun and reader.status:
             call.length = reader.length
+            call.request = ()
             sink.on_answer_head(reader.status, reader.headers)
         if content and not call.over:
             sink.on_answer_data(content)
-        if reader.complete and not call.over:
+        if call.over:
+            return
+        if reader.complete:
             self._complete(call, reader)
+        elif not self._paused:
+            self.deadline = self._pool.sweep.now + self._pool.answer_idle_time
 
     def eof_received(self) -> bool:
         """The upstream sends no more."""
@@ -108,7 +112,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Read on."""
         if self._paused and not self._closed:
             self._paused = False
-            self.deadline = self._pool.sweep.after(self._pool.limits.answer_idle_time)
+            self.deadline = self._pool.sweep.now + self._pool.answer_idle_time
             self._transport.resume_reading()
 
     def drop(self) -> None:
@@ -121,22 +125,21 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _complete(self, call: UpstreamCall, reader: AnswerReader) -> None:
         self._call = self._reader = None
-        call.over = True
-        call.connection = None
         self._used = True
+        if self._paused:
+            self.resume()
         if not reader.reusable or self._closed or self._transport.get_write_buffer_size() or not self._rest(reader):
             self.drop()
-        call.sink.on_answer_end()
+        call.finish().on_answer_end()
 
     def _rest(self, reader: AnswerReader) -> bool:
         """Wait for the next call in the pool; False when the pool has enough or the upstream will not wait."""
-        if self._paused:
-            self.resume()
-        seconds = self._pool.limits.upstream_idle_time
+        pool = self._pool
+        seconds = pool.idle_time
         if reader.idle_hint is not None:
             seconds = min(seconds, reader.idle_hint - 1)
-        self.deadline = self._pool.sweep.after(seconds)
-        return seconds > 0 and self._pool.keep(self)
+        self.deadline = pool.sweep.now + seconds
+        return seconds > 0 and pool.keep(self)
 
     def _broken(self, how: str) -> None:
         """The connection ended under a call: again on a fresh one where that is safe, else an error."""
@@ -149,12 +152,10 @@ class UpstreamConnection(asyncio.Protocol):
             call.dial()
             return
         when = "before it answered" if untouched else "before its answer was complete"
-        call.connection = None
         call.fail(UpstreamError("reset", f"endpoint {self.peer.name} {how} {when}", sent=True))
 
     def _fail(self, kind: UpstreamFault, detail: str) -> None:
         call = self._call
         self.drop()
         if call is not None:
-            call.connection = None
             call.fail(UpstreamError(kind, detail, sent=True))
