@@ -20,6 +20,7 @@ from cordon.output import bad, json_text
 # In the order of the help. Each is imported when it is asked for, so that it starts quickly.
 COMMANDS: Final = {
     "up": "cordon.commands.up:up",
+    "demo": "cordon.commands.demo:demo",
     "gateway": "cordon.commands.up:gateway",
     "soc": "cordon.commands.up:soc",
     "key": "cordon.commands.key:key",
