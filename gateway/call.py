@@ -10,7 +10,9 @@ from typing import Protocol
 
 import structlog
 
-from gateway.content import Scanner
+from gateway.address import Address
+from gateway.content.request import Dialect
+from gateway.content.scanner import Scanner
 from gateway.credentials import Credentials
 from gateway.document import Content, Documents, Subject
 from gateway.errors import Refusal
@@ -102,8 +104,8 @@ class Call:
     """One call on its way: what was found out about it so far."""
 
     __slots__ = (
-        "began", "content", "cut", "dialect", "endpoint", "exchange", "facts", "id", "kept", "principal", "recorded",
-        "route", "setup", "side", "subject", "target", "task", "traceparent", "verdict",
+        "address", "began", "body_limit", "content", "cut", "dialect", "endpoint", "exchange", "facts", "id", "kept",
+        "principal", "recorded", "route", "setup", "side", "subject", "target", "task", "traceparent", "verdict",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, setup: Setup, boot: str) -> None:
@@ -112,7 +114,8 @@ class Call:
         self.id = exchange.call = new_call_id()
         self.began = time.perf_counter()
         self.facts = Facts(boot, self.id, method=exchange.head.method)
-        self.dialect = ""
+        self.dialect: Dialect = ""
+        self.body_limit = 0
         self.target = b""
         self.endpoint = ""
         self.verdict = "refused"
@@ -125,6 +128,7 @@ class Call:
         self.route: Route
         self.principal: Principal
         self.subject: Subject
+        self.address: Address
         self.content: Content
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 import orjson
 
@@ -76,7 +76,7 @@ class Documents:
         """The document of `data.cordon.request.decision`; `mask` rewrites the address for a copy that is kept."""
         path, query = subject.path, subject.query
         if mask is not None:
-            path, query = mask(path), mask(query)
+            path, query = mask(path), mask(unquote_plus(query))
         document = self._common("request", subject) | {
             "attributes": {
                 "request": {

@@ -90,8 +90,8 @@ def ordered(candidates: Sequence[Endpoint], chosen: Sequence[str] | None) -> lis
 def repeatable(route: Route, method: str, idempotency_key: bool) -> bool:
     """Whether a call that an upstream declined (429, 503) may be sent to another one.
 
-    A model endpoint that declines has not generated; on an HTTP route only what RFC 9110 §9.2.2 calls idempotent, or what
-    the client marked with an idempotency key, is repeated.
+    A model endpoint that declines has not generated; on an HTTP route only what RFC 9110 §9.2.2 calls idempotent, or
+    what the client marked with an idempotency key, is repeated.
     """
     return route.kind == "model" or method in IDEMPOTENT or idempotency_key
 

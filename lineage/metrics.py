@@ -52,6 +52,9 @@ class Definition:
 METRICS: Final[Mapping[str, Definition]] = {
     "cordon_calls_total": Definition("counter", "Calls answered, by what became of them.", ("route", "verdict")),
     "cordon_step_seconds": Definition("histogram", "Time a call spends in each step.", ("step",), SECONDS),
+    "cordon_connections": Definition("gauge", "Client connections of a worker."),
+    "cordon_buffered_bytes": Definition("gauge", "Request and answer bytes that a worker holds."),
+    "cordon_malformed_requests_total": Definition("counter", "Requests that never became a call.", ("code",)),
     "cordon_log_size_records": Definition("gauge", "Records in the log."),
     "cordon_log_checkpoint_records": Definition("gauge", "Records that the latest checkpoint covers."),
     "cordon_log_commit_seconds": Definition("histogram", "Time of one commit, until it is on the disk.", (), SECONDS),

@@ -114,16 +114,21 @@ class RequestContent:
         """Findings by type."""
         return summarise(self.findings)
 
-    def render(self, redact: Mapping[str, str], key: bytes) -> bytes:
+    def render(self, redact: Mapping[str, str], key: bytes, model: str = "") -> bytes:
         """The body to forward, in identity coding, with `redact` (finding type → mode) carried out; ContentError.
 
-        JSON and forms are written from what was read, never passed on as they came.
+        JSON and forms are written from what was read, never passed on as they came. `model` takes the place of the
+        model that a JSON body asks for.
         """
         redactor = Redactor(redact, key)
         changed = any(redactor.changes(finding.match) for finding in self.findings)
-        if self._media.shape in ("opaque", "json") and not changed:
+        other = bool(model) and self.model is not None and model != self.model
+        if self._media.shape in ("opaque", "json") and not changed and not other:
             return self._plain
-        return self._write(replace(self._copy(), self.findings, redactor) if changed else self.parsed)
+        value = replace(self._copy(), self.findings, redactor) if changed else self.parsed
+        if other and isinstance(value, dict):
+            value = {**value, "model": model}
+        return self._write(value)
 
     def masked_parsed(self) -> Json:
         """`parsed` with every finding masked, for records and logs."""

@@ -1,0 +1,341 @@
+"""The way of a call, step by step. Whoever reads one file of the gateway reads this one.
+
+    on_head     1 route   2 identity   3 containment                       before a byte of the body is taken
+    on_request  4 inspect the content  5 decide
+                6 redact and commit the intent                             for each attempt
+                7 look at identity and containment once more
+                8 send, and relay the answer (gateway/relay.py)
+
+Each step either hands on or raises `Refusal`; nothing else ends a call early, and an unforeseen error refuses as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from gateway.address import Address
+from gateway.answer_stream import AnswerStream
+from gateway.call import Call, Services, Setup, log
+from gateway.containment import Isolation
+from gateway.content.errors import ContentError
+from gateway.content.request import ContentLimits, Dialect, RequestContent, read_body
+from gateway.document import Content, Subject
+from gateway.errors import Refusal
+from gateway.exchange import Exchange
+from gateway.identity import identify, presented_key
+from gateway.records import intent, refused
+from gateway.relay import Declined, Relay
+from gateway.routing import ordered, repeatable, upstream_target
+from gateway.settings import Endpoint, Route
+from gateway.tracing import continued
+from lineage.control import ControlState
+from lineage.errors import LineageError
+from lineage.record import encode
+from lineage.side import blob_digest
+from policies.engine import Moment
+from policies.errors import PolicyError
+from policies.result import RequestDecision
+
+CHAT_PATHS = {"openai": "/chat/completions", "anthropic": "/messages"}
+OWN_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization"})
+REPLACED = frozenset({b"content-encoding", b"traceparent", b"tracestate"})
+STATUS_OF_CONTENT = {"too_large": 413, "encoding": 415}
+
+
+class Gateway:
+    """The handler behind the listener: one task for each call, and the calls in flight by their id."""
+
+    def __init__(self, services: Services, setup: Setup) -> None:
+        self._services = services
+        self._live: dict[str, Call] = {}
+        self._isolation = Isolation(services.log.control)
+        self._keys = _key_ids(services.log.control)
+        self.setup = setup
+
+    def on_head(self, exchange: Exchange) -> int:
+        """Steps 1 to 3; the largest body that this call may have, in bytes."""
+        call = exchange.context = Call(exchange, self.setup, self._services.boot)
+        try:
+            limit = self._admit(call)
+        except Refusal as refusal:
+            self._refused_early(call, refusal)
+            raise
+        self._services.steps.admission.observe(time.perf_counter() - call.began)
+        return limit
+
+    def on_request(self, exchange: Exchange) -> None:
+        """The whole request is there: steps 4 to 8 run as a task of their own."""
+        call: Call = exchange.context
+        self._live[call.id] = call
+        call.task = asyncio.get_running_loop().create_task(self._run(call))
+
+    def on_disconnect(self, exchange: Exchange) -> None:
+        """The client is gone or the call took too long: whatever still runs for it ends."""
+        call: Call | None = exchange.context
+        if call is not None:
+            self._cut(call, Refusal(499, "client", "client_gone", "The client left before the answer's end."))
+
+    def on_control(self, state: ControlState) -> None:
+        """Containments or keys have changed: live calls of whoever is contained or revoked are cut at once."""
+        self._isolation = Isolation(state)
+        self._keys = _key_ids(state)
+        for call in list(self._live.values()):
+            try:
+                self._check_standing(call)
+            except Refusal as refusal:
+                self._cut(call, refusal)
+
+    def record_unknown(self) -> None:
+        """Record the calls without an identity that were counted since the last time; called now and then."""
+        for record in self._services.unknown.drain():
+            self._services.append_later(record)
+
+    # Before the body -------------------------------------------------------------------------------------------------
+
+    def _admit(self, call: Call) -> int:
+        head, setup = call.exchange.head, call.setup
+        found = setup.routes.find(head.host, head.path)
+        if found is not None:
+            call.route, prefix = found
+            call.facts.route = call.route.id
+            call.target = head.target[prefix:]
+            call.dialect = _dialect(call.route, head.path)
+            call.exchange.dialect = call.route.dialect
+        own_header = found is not None and found[0].key_header == "x-cordon-key"
+        key = presented_key(
+            head.cordon if own_header else head.headers, "x-cordon-key" if own_header else "authorization"
+        )
+        call.principal = identify(key, self._services.log.control.keys, setup.tenants, _now())
+        call.facts.principal = call.principal
+        call.facts.trace, call.traceparent = continued(head.value(b"traceparent"))
+        self._check_standing(call)
+        if found is None:
+            raise Refusal(404, "routing", "no_route", "No route of this gateway has this address.")
+        limit = call.route.body_limit
+        call.body_limit = setup.limits.body if limit is None else limit
+        return call.body_limit
+
+    def _check_standing(self, call: Call) -> None:
+        """Whether this call's key still lives, and neither its principal nor its endpoint is isolated."""
+        if call.principal.key not in self._keys:
+            raise Refusal(401, "identity", "revoked_key", "The key was revoked.")
+        now = _now()
+        found = self._isolation.principal(call.principal.id, now)
+        if found is None and call.endpoint:
+            found = self._isolation.endpoint(call.endpoint, now)
+        if found is not None:
+            what = "This caller" if found.target_type == "principal" else "This endpoint"
+            detail = f"{what} is isolated ({found.id}); an analyst can release it on the console."
+            raise Refusal(403, "containment", "contained", detail)
+
+    def _refused_early(self, call: Call, refusal: Refusal) -> None:
+        if call.facts.principal is None:
+            self._services.unknown.count(call.exchange.client, refusal.code)
+        else:
+            call.facts.path = ""
+            self._services.append_later(refused(call.facts, refusal.stage, refusal.status, _reasons(refusal)))
+        self._services.meter.inc("cordon_calls_total", (call.facts.route, "refused"))
+
+    # The task of a call ----------------------------------------------------------------------------------------------
+
+    async def _run(self, call: Call) -> None:
+        try:
+            await self._serve(call)
+        except Refusal as refusal:
+            await self._refuse(call, refusal)
+        except asyncio.CancelledError:
+            await self._refuse(
+                call, call.cut or Refusal(503, "internal", "stopping", "The gateway is stopping; try again.")
+            )
+        except Exception:
+            log.exception("a call ended by an unforeseen error", call=call.id)
+            await self._refuse(
+                call, Refusal(500, "internal", "internal", "The gateway failed on this call and refused it.")
+            )
+        finally:
+            self._live.pop(call.id, None)
+            self._services.meter.inc("cordon_calls_total", (call.facts.route, call.verdict))
+            self._services.steps.whole.observe(time.perf_counter() - call.began)
+
+    async def _serve(self, call: Call) -> None:
+        content = self._inspect(call)
+        candidates = self._candidates(call)
+        decision = await self._decide(call, content, candidates)
+        endpoints = ordered(candidates, decision.endpoints)
+        if not endpoints:
+            raise Refusal(403, "decision", "no_endpoint", "Policy allows none of the route's endpoints for this call.")
+        head = call.exchange.head
+        may_repeat = repeatable(call.route, head.method, bool(head.value(b"idempotency-key")))
+        for attempt, endpoint in enumerate(endpoints, 1):
+            try:
+                await self._attempt(call, endpoint, attempt, content, decision, attempt < len(endpoints), may_repeat)
+            except Declined:
+                continue
+            return
+
+    def _inspect(self, call: Call) -> RequestContent:
+        """Step 4: the content, decoded, parsed and scanned; what cannot be read ends the call."""
+        began = time.perf_counter()
+        exchange, head = call.exchange, call.exchange.head
+        try:
+            content = read_body(
+                head.value(b"content-type"),
+                head.value(b"content-encoding"),
+                exchange.body,
+                dialect=call.dialect,
+                limits=ContentLimits(call.body_limit, call.setup.limits.decoded_ratio),
+            )
+            content.scan(self._services.scanner)
+        except ContentError as error:
+            status = STATUS_OF_CONTENT.get(error.code, 400)
+            raise Refusal(status, "inspection", error.code, f"The request's body: {error.detail}") from error
+        address = call.address = Address(head.path, head.query, self._services.scanner)
+        summary = address.add_to(content.summary())
+        call.facts.findings = {kind: found["count"] for kind, found in summary.items()}
+        call.facts.path = address.masked(head.path) if address.findings else head.path
+        size = len(exchange.body)
+        call.content = Content(content.media_type, size, summary, content.parsed, content.model or "", content.stream)
+        call.subject = Subject(
+            call.id, 1, head.method, head.host, head.path, head.query, head.headers, exchange.client, call.principal,
+            call.route, call.dialect,
+        )  # fmt: skip
+        self._services.steps.inspection.observe(time.perf_counter() - began)
+        return content
+
+    def _candidates(self, call: Call) -> list[Endpoint]:
+        now = _now()
+        free = [e for e in call.route.endpoints if self._isolation.endpoint(e.id, now) is None]
+        if not free:
+            raise Refusal(503, "containment", "contained", "Every endpoint of this route is isolated; see the console.")
+        return free
+
+    async def _decide(self, call: Call, content: RequestContent, candidates: list[Endpoint]) -> RequestDecision:
+        """Step 5: policy's word on the request; anything but a clear yes ends the call."""
+        began = time.perf_counter()
+        services, documents = self._services, call.setup.documents
+        engine, healthy = services.policy.engine, services.health.healthy
+        call.facts.policy = engine.revision
+        document = documents.request(call.subject, call.content, candidates, healthy)
+        try:
+            decision = await engine.decide(Moment.REQUEST, document)
+        except PolicyError as error:
+            raise Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}") from error
+        if not decision.allow:
+            reasons = [reason.as_dict() for reason in decision.reasons]
+            raise Refusal(403, "decision", "refused", "Policy refused the call.", reasons)
+        fixed = sorted(kind for kind in call.address.findings if kind in decision.redact)
+        if fixed:
+            detail = f"The address holds {', '.join(fixed)}, which policy redacts; an address cannot be rewritten."
+            raise Refusal(403, "decision", "finding_in_address", f"{detail} Send it in the body instead.")
+        call.facts.labels = decision.labels
+        call.facts.redacted = {kind: how for kind, how in decision.redact.items() if kind in call.facts.findings}
+        if services.keep_inputs:
+            self._keep_input(call, content, document, candidates)
+        services.steps.request_decision.observe(time.perf_counter() - began)
+        return decision
+
+    def _keep_input(self, call: Call, content: RequestContent, document: bytes, candidates: list[Endpoint]) -> None:
+        """The policy input, masked and sealed, to be kept beside the intent for replay."""
+        services = self._services
+        if call.facts.findings or call.address.finds_in(call.subject.headers):
+            kept = replace(call.content, body=content.masked_parsed())
+            healthy = services.health.healthy
+            document = call.setup.documents.request(call.subject, kept, candidates, healthy, mask=call.address.masked)
+        call.kept = services.secrets.seal(call.principal.tenant, call.id, document)
+        call.side = blob_digest(call.kept)
+
+    async def _attempt(
+        self,
+        call: Call,
+        endpoint: Endpoint,
+        attempt: int,
+        content: RequestContent,
+        decision: RequestDecision,
+        others: bool,
+        may_repeat: bool,
+    ) -> None:
+        """Steps 6 to 8 for one endpoint; raises Declined where the next one is to be tried."""
+        services, head, tenant = self._services, call.exchange.head, call.principal.tenant
+        body = content.render(decision.redact, services.secrets.hash_key(tenant), model=endpoint.model)
+        sent = {"bytes": len(body), "digest": services.secrets.digest(tenant, body)}
+        call.subject.attempt = attempt
+        call.endpoint = endpoint.id
+        relay = Relay(services, call, endpoint, attempt)
+        record = intent(call.facts, attempt, endpoint.id, endpoint.model or content.model or "", sent, call.side)
+        try:
+            await relay.begin(encode(record), call.kept if attempt == 1 else None)
+            self._check_standing(call)
+            stream = AnswerStream()
+            stream.upstream = services.pool.request(
+                endpoint,
+                head.method,
+                upstream_target(endpoint, call.target),
+                self._headers(call, endpoint),
+                body,
+                stream,
+            )
+            try:
+                await relay.run(stream, others, may_repeat)
+            finally:
+                stream.abandon()
+        except asyncio.CancelledError:
+            relay.cut(call.cut)
+            raise
+        except Refusal as refusal:
+            relay.cut(refusal)
+            raise
+
+    def _headers(self, call: Call, endpoint: Endpoint) -> list[tuple[bytes, bytes]]:
+        """What goes to the upstream: the client's end-to-end headers without its credentials, and the endpoint's."""
+        own = call.route.key_header == "authorization"
+        headers = [
+            field
+            for field in call.exchange.head.headers
+            if field[0] not in REPLACED and not (own and field[0] in OWN_CREDENTIALS)
+        ]
+        secret = call.setup.credentials.of(endpoint.id)
+        if secret and not own:
+            headers = [field for field in headers if field[0] != secret[0][0]]
+        headers += secret
+        headers.append((b"traceparent", call.traceparent))
+        if not call.exchange.head.value(b"x-request-id"):
+            headers.append((b"x-request-id", call.id.encode()))
+        return headers
+
+    # Ends ------------------------------------------------------------------------------------------------------------
+
+    async def _refuse(self, call: Call, refusal: Refusal) -> None:
+        """Record the refusal, then tell the client; a call that has an intent has its outcome already."""
+        if not call.recorded:
+            call.recorded = True
+            record = refused(call.facts, refusal.stage, refusal.status, _reasons(refusal))
+            try:
+                await asyncio.shield(self._services.log.append(encode(record)))
+            except (LineageError, asyncio.CancelledError) as error:
+                log.error("a refusal could not be recorded", call=call.id, error=str(error))
+        call.exchange.refuse(refusal)
+
+    def _cut(self, call: Call, why: Refusal) -> None:
+        if call.cut is None and call.task is not None:
+            call.cut = why
+            call.task.cancel()
+
+
+def _dialect(route: Route, path: str) -> Dialect:
+    """The dialect of the body: the chat call of a model route; its other paths are plain HTTP."""
+    chat = CHAT_PATHS.get(route.dialect)
+    return route.dialect if chat is not None and path.endswith(chat) else ""
+
+
+def _key_ids(state: ControlState) -> frozenset[str]:
+    return frozenset(key.id for key in state.keys.values())
+
+
+def _reasons(refusal: Refusal) -> list[dict[str, str]]:
+    return [dict(reason) for reason in refusal.reasons] or [{"rule": refusal.code, "detail": refusal.detail}]
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,304 @@
+"""One attempt: its intent, then its answer, decided, inspected and recorded before its end is given out.
+
+    intent committed -> head -> decision (the plan) -> pieces -> inspector -> client
+                                                 new type of finding -> decision (can only get stricter)
+    end -> decision -> outcome committed -> the held rest -> client
+
+Until the outcome is committed the client lacks at least the answer's terminal part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from gateway.answer_stream import AnswerStream, Headers
+from gateway.call import Call, Services
+from gateway.content.answer import AnswerInspector, AnswerLimits, AnswerPlan, Emit
+from gateway.content.errors import ContentError
+from gateway.content.findings import Ask
+from gateway.content.json_text import Json
+from gateway.document import Content
+from gateway.errors import Refusal, UpstreamError
+from gateway.records import Verdict, outcome
+from gateway.refusals import error_event
+from gateway.routing import DECLINED
+from gateway.settings import Endpoint
+from lineage.errors import LineageError
+from lineage.record import encode
+from policies.engine import AnswerMoment, Moment
+from policies.errors import PolicyError
+from policies.result import AnswerDecision, Reason
+
+Reasons = Sequence[Mapping[str, str]]
+
+REPLACED = frozenset(
+    {b"content-length", b"content-encoding", b"x-cordon-call", b"x-cordon-decision", b"x-cordon-log-index"}
+)
+
+
+class Declined(Exception):
+    """The upstream did not take the call, and the next candidate is to be tried."""
+
+
+class Relay:
+    """One attempt at an endpoint. `begin`, then `run`; `cut` where the call ends from outside."""
+
+    def __init__(self, services: Services, call: Call, endpoint: Endpoint, attempt: int) -> None:
+        self._services = services
+        self._call = call
+        self._endpoint = endpoint
+        self._attempt = attempt
+        self._intent: int | None = None
+        self._recorded = False
+        self._status = 0
+        self._headers: Headers = ()
+        self._media_type = ""
+        self._inspector: AnswerInspector | None = None
+        self._redact: dict[str, str] = {}
+        self._size = 0
+        self._digest = services.secrets.running_digest(call.principal.tenant)
+        self._began = time.perf_counter()
+
+    async def begin(self, intent: bytes, side: bytes | None) -> None:
+        """Commit the intent; nothing is sent before. Raises Refusal where the log does not take it."""
+        began = time.perf_counter()
+        future = self._services.log.append(intent, side=side)
+        try:
+            self._intent = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(self._cut_while_committing)
+            raise
+        except LineageError as error:
+            raise Refusal(503, "lineage", "log_unavailable", f"The call could not be recorded: {error}") from error
+        self._call.recorded = True
+        self._services.steps.intent.observe(time.perf_counter() - began)
+
+    async def run(self, stream: AnswerStream, others: bool, may_repeat: bool) -> None:
+        """Relay the answer. Raises Declined, or Refusal where the client has been sent nothing yet.
+
+        `others`: another candidate is left; `may_repeat`: it may be tried even when this upstream had the request.
+        """
+        health, steps = self._services.health, self._services.steps
+        began = time.perf_counter()
+        try:
+            self._status, self._headers = await stream.head()
+            steps.first_byte.observe(time.perf_counter() - began)
+            if self._status in DECLINED and others and may_repeat:
+                health.failed(self._endpoint.id)
+                await self._record(
+                    "failed", [_reason("declined", f"the upstream answered {self._status}")], final=False
+                )
+                raise Declined
+            await self._relay(stream)
+        except UpstreamError as error:
+            health.failed(self._endpoint.id)
+            again = others and not error.sent
+            if again:
+                await self._record("failed", [_reason(error.kind, error.detail)], final=False)
+                raise Declined from error
+            code = "upstream_broke_off" if self._status else "upstream_failed"
+            await self._break(
+                Refusal(502, "upstream", code, f"The upstream failed ({error.kind}): {error.detail}"), "failed"
+            )
+        except ContentError as error:
+            await self._break(
+                Refusal(502, "inspection", error.code, f"The upstream's answer: {error.detail}"), "failed"
+            )
+        except PolicyError as error:
+            await self._break(Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}"), "blocked")
+        else:
+            health.succeeded(self._endpoint.id)
+
+    def cut(self, why: Refusal | None) -> None:
+        """The call ends from outside: its outcome is appended, without waiting, and a stream gets its error event."""
+        if self._intent is None or self._recorded:
+            return
+        self._recorded = True
+        reasons = [_reason(why.code, why.detail)] if why is not None else [_reason("stopping", "the gateway stopped")]
+        self._services.append_later(self._outcome("cut", reasons, final=True))
+        if why is not None and self._call.exchange.started:
+            self._tell(why)
+            self._call.exchange.abort()
+
+    # The answer ------------------------------------------------------------------------------------------------------
+
+    async def _relay(self, stream: AnswerStream) -> None:
+        self._media_type = self._header(b"content-type")
+        decision = await self._decide(Moment.ANSWER_HEAD)
+        if not decision.allow:
+            await self._break(_refused(decision.reasons), "blocked")
+            return
+        self._redact.update(decision.redact)
+        limits = self._call.setup.limits
+        inspector = self._inspector = AnswerInspector(
+            dialect=self._call.dialect,
+            status=self._status,
+            media_type=self._media_type,
+            content_encoding=self._header(b"content-encoding"),
+            scanner=self._services.scanner,
+            plan=_plan(decision),
+            key=self._services.secrets.hash_key(self._call.principal.tenant),
+            limits=AnswerLimits(buffered=limits.answer, ratio=limits.decoded_ratio),
+        )
+        while True:
+            data = await stream.read()
+            began = time.perf_counter()
+            if data is not None:
+                inspector.feed(data)
+            if data is None or stream.at_end():
+                inspector.end()
+            for step in inspector.steps():
+                if isinstance(step, Emit):
+                    await self._emit(step.data)
+                elif isinstance(step, Ask):
+                    decision = await self._decide(Moment.FINDING)
+                    self._redact.update(decision.redact)
+                    inspector.answer(decision.allow, decision.redact)
+                    if inspector.blocked:
+                        await self._break(_refused(decision.reasons or _broken(step)), "blocked")
+                        return
+                else:
+                    await self._finish(inspector, step.data)
+                    return
+            self._services.steps.answer_inspection.observe(time.perf_counter() - began)
+
+    async def _decide(self, moment: AnswerMoment) -> AnswerDecision:
+        began = time.perf_counter()
+        call, inspector = self._call, self._inspector
+        answer = Content(self._media_type, 0, {})
+        model = ""
+        if inspector is not None:
+            answer = Content(self._media_type, inspector.received, inspector.summary())
+            model = inspector.model or ""
+        document = call.setup.documents.answer(
+            moment, call.subject, self._endpoint.id, call.content, answer, self._status, model
+        )
+        decision = await self._services.policy.engine.decide(moment, document)
+        self._services.steps.answer_decision.observe(time.perf_counter() - began)
+        return decision
+
+    async def _emit(self, piece: bytes) -> None:
+        exchange = self._call.exchange
+        if not exchange.started:
+            exchange.start(self._status, self._answer_headers(), None)
+        self._count(piece)
+        exchange.write(piece)
+        if not exchange.writable:
+            await exchange.drained()
+
+    async def _finish(self, inspector: AnswerInspector, rest: bytes) -> None:
+        if not inspector.complete:
+            text = "The upstream's answer stops before its end."
+            await self._break(Refusal(502, "upstream", "upstream_broke_off", text), "failed")
+            return
+        decision = await self._decide(Moment.ANSWER_END)
+        if not decision.allow:
+            await self._break(_refused(decision.reasons), "blocked")
+            return
+        self._count(rest)
+        await self._record("allowed", [], final=True)
+        exchange = self._call.exchange
+        if not exchange.started:
+            exchange.start(self._status, self._answer_headers(), len(rest))
+        exchange.write(rest)
+        exchange.end()
+
+    async def _break(self, refusal: Refusal, verdict: Verdict) -> None:
+        """Nothing more of the upstream's answer goes out: an error takes its place, after the outcome is committed."""
+        await self._record(verdict, refusal.reasons or [_reason(refusal.code, refusal.detail)], final=True)
+        exchange = self._call.exchange
+        if not exchange.started:
+            raise refusal
+        self._tell(refusal)
+        if verdict == "blocked" and self._is_stream():
+            exchange.end()
+        else:
+            exchange.abort()
+
+    def _tell(self, refusal: Refusal) -> None:
+        if self._is_stream():
+            self._call.exchange.write(error_event(refusal, dialect=self._call.dialect, call=self._call.id))
+
+    # The record ------------------------------------------------------------------------------------------------------
+
+    async def _record(self, verdict: Verdict, reasons: Reasons, *, final: bool) -> None:
+        self._recorded = True
+        began = time.perf_counter()
+        try:
+            await self._services.log.append(encode(self._outcome(verdict, reasons, final=final)))
+        except LineageError as error:
+            text = f"The call's outcome could not be recorded: {error}"
+            raise Refusal(503, "lineage", "log_unavailable", text) from error
+        self._services.steps.outcome.observe(time.perf_counter() - began)
+
+    def _outcome(self, verdict: Verdict, reasons: Reasons, *, final: bool) -> dict[str, object]:
+        inspector = self._inspector
+        findings = (
+            {kind: found["count"] for kind, found in inspector.summary().items()} if inspector is not None else {}
+        )
+        self._call.verdict = verdict
+        return outcome(
+            self._call.facts,
+            self._attempt,
+            self._endpoint.id,
+            -1 if self._intent is None else self._intent,
+            status=self._status,
+            verdict=verdict,
+            received={"bytes": self._size, "digest": self._digest.hexdigest()},
+            findings=findings,
+            redacted={kind: how for kind, how in self._redact.items() if kind in findings},
+            reasons=reasons,
+            model=inspector.model or "" if inspector is not None else "",
+            milliseconds=int((time.perf_counter() - self._began) * 1000),
+            final=final,
+        )
+
+    def _cut_while_committing(self, future: asyncio.Future[int]) -> None:
+        """The call ended while its intent was being committed: nothing was sent, and the log is told so."""
+        if not future.cancelled() and future.exception() is None:
+            self._intent = future.result()
+            self.cut(self._call.cut)
+
+    def _count(self, piece: bytes) -> None:
+        self._size += len(piece)
+        self._digest.update(piece)
+
+    def _answer_headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [field for field in self._headers if field[0] not in REPLACED]
+        headers.append((b"x-cordon-call", self._call.id.encode()))
+        headers.append((b"x-cordon-decision", b"redacted" if self._call.facts.redacted else b"allowed"))
+        headers.append((b"x-cordon-log-index", b"%d" % (self._intent or 0)))
+        return headers
+
+    def _header(self, name: bytes) -> str:
+        return next((value.decode("latin-1") for field, value in self._headers if field == name), "")
+
+    def _is_stream(self) -> bool:
+        return self._media_type.lower().startswith("text/event-stream")
+
+
+def _reason(rule: str, detail: str) -> dict[str, str]:
+    return {"rule": rule, "detail": detail}
+
+
+def _plan(decision: AnswerDecision) -> AnswerPlan:
+    return AnswerPlan(
+        redact=decision.redact,
+        block=tuple((pattern.id, pattern.pattern) for pattern in decision.block),
+        max_chars=decision.limits.get("max_chars"),
+        schema=cast("dict[str, Json] | None", decision.schema),
+        mode=decision.plan,
+    )
+
+
+def _broken(asked: Ask) -> list[Reason]:
+    """Why an answer ends that its own plan forbids, whatever the later decision says."""
+    return [Reason(kind, "The answer breaks what policy demanded of it at its head.") for kind in asked.types]
+
+
+def _refused(reasons: Sequence[Reason]) -> Refusal:
+    told = [reason.as_dict() for reason in reasons]
+    return Refusal(403, "decision", "answer_refused", "Policy refused the answer.", told)

@@ -1,0 +1,156 @@
+"""A gateway worker: what it needs is opened in order, calls are served until it is told to stop, then it drains."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from policies.reloading import Reloader
+
+from gateway.budget import Budget
+from gateway.call import Services, Setup, Steps
+from gateway.content.patterns import PatternScanner
+from gateway.flow import Gateway
+from gateway.listener import Listener
+from gateway.routing import Health
+from gateway.secrets import TenantSecrets
+from gateway.settings import Gateway as GatewaySettings
+from gateway.settings import Route, Tenant
+from gateway.sweep import Sweep
+from gateway.unknown import UnknownCallers
+from gateway.upstream import UpstreamPool
+from lineage.client import LogClient
+from lineage.control import ControlState
+from lineage.keys import load_master_key
+from lineage.metrics import Meter
+from lineage.paths import Paths
+from lineage.record import encode
+from lineage.side import SideStore, TenantKeys
+from policies.errors import Problem
+from policies.settings import Policy
+
+log = structlog.get_logger("gateway")
+
+UNKNOWN_SECONDS = 10.0
+PROBLEMS_TOLD = 20
+PROBLEM_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The parts of the configuration that a worker reads."""
+
+    gateway: GatewaySettings
+    tenants: Sequence[Tenant]
+    routes: Sequence[Route]
+    policy: Policy
+    keep_inputs: bool
+
+
+class Worker:
+    """One worker process's life. `on_listen` is told the port once calls are taken."""
+
+    def __init__(self, boot: str, slot: int, data_dir: Path, configuration: Configuration, meter: Meter) -> None:
+        self._boot = boot
+        self._slot = slot
+        self._paths = Paths(data_dir)
+        self._configuration = configuration
+        self._meter = meter
+        self._gateway: Gateway | None = None
+        self._pool: UpstreamPool | None = None
+        self._log: LogClient | None = None
+        self._setup = self._setup_of(configuration)
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Serve the next calls by another configuration; raises what is wrong with it and keeps the one in force."""
+        setup = self._setup_of(configuration)
+        self._setup, self._configuration = setup, configuration
+        if self._gateway is not None and self._pool is not None:
+            self._gateway.setup = setup
+            self._pool.retain([endpoint for route in configuration.routes for endpoint in route.endpoints])
+
+    async def run(self, log_client: LogClient, stop: asyncio.Event, on_listen: Callable[[int], None]) -> None:
+        """Serve until `stop` is set. `log_client` tells `on_control` of this worker through `control_changed`."""
+        settings = self._configuration.gateway
+        limits = settings.limits
+        self._log = log_client
+        reloader = Reloader(
+            self._configuration.policy, self._paths.run, on_loaded=self._tell_loaded, on_rejected=self._tell_rejected
+        )
+        await reloader.start()
+        sweep = Sweep()
+        pool = self._pool = UpstreamPool(limits, sweep)
+        side = SideStore(self._paths.side)
+        services = Services(
+            boot=self._boot,
+            log=log_client,
+            policy=reloader,
+            pool=pool,
+            scanner=PatternScanner(),
+            secrets=TenantSecrets(TenantKeys(side, load_master_key(self._paths.data_dir))),
+            meter=self._meter,
+            steps=Steps(self._meter),
+            health=Health(),
+            unknown=UnknownCallers(self._boot),
+            keep_inputs=self._configuration.keep_inputs,
+        )
+        gateway = self._gateway = Gateway(services, self._setup)
+        listener = Listener(
+            gateway, limits, sweep, Budget(limits.buffered), tls=settings.tls, on_malformed=self._count_malformed
+        )
+        host, _, port = settings.listen.rpartition(":")
+        bound = await listener.start(host.strip("[]"), int(port), reuse_port=settings.workers > 1 or self._slot > 0)
+        helpers = [asyncio.create_task(reloader.run()), asyncio.create_task(self._now_and_then(gateway, listener))]
+        on_listen(bound)
+        try:
+            await stop.wait()
+            await listener.drain(limits.drain_time)
+        finally:
+            await listener.close()
+            gateway.record_unknown()
+            for helper in helpers:
+                helper.cancel()
+            await pool.close()
+            sweep.close()
+            reloader.close()
+            side.close()
+
+    def control_changed(self, state: ControlState) -> None:
+        """Containments or keys have changed."""
+        if self._gateway is not None:
+            self._gateway.on_control(state)
+
+    async def _now_and_then(self, gateway: Gateway, listener: Listener) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(1.0)
+            self._meter.set("cordon_connections", listener.connections)
+            self._meter.set("cordon_buffered_bytes", listener.budget.held)
+            if time.monotonic() - last >= UNKNOWN_SECONDS:
+                last = time.monotonic()
+                gateway.record_unknown()
+
+    def _setup_of(self, configuration: Configuration) -> Setup:
+        return Setup.of(configuration.routes, configuration.tenants, configuration.gateway.limits)
+
+    def _count_malformed(self, _client: str, code: str) -> None:
+        self._meter.inc("cordon_malformed_requests_total", (code,))
+
+    def _tell_loaded(self, revision: str) -> None:
+        log.info("policy loaded", revision=revision)
+        self._append({"kind": "policy.loaded", "revision": revision, "bundle": str(self._configuration.policy.bundle)})
+
+    def _tell_rejected(self, problems: Sequence[Problem]) -> None:
+        told = [str(problem)[:PROBLEM_CHARACTERS] for problem in problems[:PROBLEMS_TOLD]]
+        log.error("a changed policy bundle was refused, the one before stays", problems=told)
+        bundle = str(self._configuration.policy.bundle)
+        self._append({"kind": "policy.rejected", "bundle": bundle, "problems": told})
+
+    def _append(self, facts: dict[str, object]) -> None:
+        if self._log is not None:
+            record = {"v": 1, "at": time.time_ns() // 1_000_000, "boot": self._boot} | facts
+            self._log.append(encode(record)).add_done_callback(lambda done: done.exception())

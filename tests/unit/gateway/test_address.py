@@ -1,0 +1,38 @@
+"""Findings in an address are seen, told to policy, and masked in what is kept."""
+
+from __future__ import annotations
+
+from gateway.address import Address
+from gateway.content.patterns import PatternScanner
+
+SCANNER = PatternScanner()
+
+
+def test_path_and_query_are_read_decoded() -> None:
+    address = Address("/customers/jane.doe@example.org", "cc=joe.bloggs%40example.org&x=1", SCANNER)
+    assert address.findings == {"email": 2}
+
+
+def test_a_finding_does_not_reach_from_the_path_into_the_query() -> None:
+    assert Address("/jane.doe@", "example.org", SCANNER).findings == {}
+
+
+def test_the_summary_of_the_body_gains_the_address_as_a_place() -> None:
+    address = Address("/jane.doe@example.org", "", SCANNER)
+    summary = address.add_to({"email": {"count": 1, "confidence": 1, "pointers": ["/a"]}})
+    assert summary["email"]["count"] == 2
+    assert summary["email"]["pointers"] == ["/a", "address"]
+    assert summary["email"]["confidence"] > 1
+    assert address.add_to({})["email"]["count"] == 1
+
+
+def test_what_is_kept_is_masked() -> None:
+    address = Address("/", "", SCANNER)
+    assert address.masked("/a/jane.doe@example.org/b") == "/a/[EMAIL]/b"
+    assert address.masked("/plain") == "/plain"
+
+
+def test_headers_are_looked_through_before_they_are_kept() -> None:
+    address = Address("/", "", SCANNER)
+    assert address.finds_in([(b"accept", b"*/*"), (b"x-user", b"jane.doe@example.org")])
+    assert not address.finds_in([(b"accept", b"*/*"), (b"x-user", b"jane")])
