@@ -9,18 +9,16 @@ and, once, the last part (`Final`), which the caller holds until the outcome is 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, Protocol
 
-from gateway.content import bodies, sse
+from gateway.content import bodies
 from gateway.content.decoding import decoder
 from gateway.content.dialects import Dialect, Generic, dialect_of
 from gateway.content.errors import ContentError
 from gateway.content.findings import Ask, Findings
 from gateway.content.guard import guard
-from gateway.content.json_text import Json, dump
+from gateway.content.json_text import Json
 from gateway.content.media import read_media_type
 from gateway.content.redact import Redactor
 from gateway.content.request import TypeSummary
@@ -121,7 +119,7 @@ class Body(Protocol):
 
 
 class AnswerInspector:
-    """One answer of one attempt. `key` is the tenant's, for hashes and the digest of what was sent.
+    """One answer of one attempt. `key` is the tenant's, for hashes.
 
     Raises ContentError from the constructor (a plan that cannot be enforced), `feed`, `end` and `steps` (an answer
     that cannot be read): the answer must not go on then.
@@ -142,12 +140,10 @@ class AnswerInspector:
         self.status = status
         self.blocked = False
         self.received = 0
-        self.emitted = 0
         self._plan = plan
         self._limits = limits
         self._findings = Findings()
         self._redactor = Redactor(plan.redact, key)
-        self._digest = hmac.new(key, digestmod=hashlib.sha256)
         self._media = read_media_type(media_type)
         self._decoder = decoder(content_encoding, limit=limits.decoded, ratio=limits.ratio)
         self._guard = guard(plan.block) if plan.block else None
@@ -179,11 +175,6 @@ class AnswerInspector:
         return bodies.Text(tools, keep=self._plan.schema is not None)
 
     @property
-    def is_stream(self) -> bool:
-        """Whether the answer is a stream of events, which can end in an error event."""
-        return self._media.shape in ("events", "lines")
-
-    @property
     def model(self) -> str | None:
         """The model that the vendor says it was."""
         return self._body.model
@@ -197,16 +188,6 @@ class AnswerInspector:
     def complete(self) -> bool:
         """Whether the upstream's answer was whole: decoded to its end, and a stream up to its terminal event."""
         return self._ended and self._body.complete
-
-    @property
-    def digest(self) -> str:
-        """HMAC-SHA256 under the tenant's key, in hex, of the bytes yielded so far (`Final` included)."""
-        return self._digest.hexdigest()
-
-    @property
-    def redacted(self) -> dict[str, int]:
-        """Type → number of findings replaced so far."""
-        return dict(self._redactor.counts)
 
     def summary(self) -> dict[str, TypeSummary]:
         """Findings by type so far."""
@@ -272,12 +253,7 @@ class AnswerInspector:
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
-            yield Emit(self._sent(data))
-
-    def _sent(self, data: bytes) -> bytes:
-        self.emitted += len(data)
-        self._digest.update(data)
-        return data
+            yield Emit(data)
 
     def _final(self) -> bool:
         """Whether the end is reached; the demands on the whole answer are checked here."""
@@ -293,21 +269,9 @@ class AnswerInspector:
 
     def _finish(self) -> Final:
         self.finished = True
-        return Final(self._sent(bytes(self._held)))
+        return Final(bytes(self._held))
 
     def _count_text(self) -> None:
         longest = self._plan.max_chars
         if longest is not None and self._body.text_length > longest and "too_long" not in self._findings.types:
             self._findings.add("too_long", 100, "")
-
-    def block(self, message: str, call: str) -> bytes:
-        """Stop here. For a stream: the dialect's error event, to be sent after what was emitted; else nothing.
-
-        `message` says which rule stopped it; `call` is the call's id.
-        """
-        self.blocked = True
-        if not self.is_stream:
-            return b""
-        name, data = self._dialect.error(message, call)
-        text = dump(data).decode()
-        return text.encode() + b"\n" if self._media.shape == "lines" else sse.write(name, text)

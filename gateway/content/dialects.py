@@ -79,10 +79,6 @@ class Dialect(Protocol):
         """Whether a stream that ends here is whole."""
         ...
 
-    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
-        """Name and data of the event that tells a client that the answer was stopped."""
-        ...
-
 
 def _grow(pieces: list[Piece], key: Key, container: dict[str, Json] | list[Json]) -> None:
     """Every string below `container` is a piece, but for names and ids, and things that come whole."""
@@ -179,11 +175,6 @@ class OpenAI:
         """See `Dialect.complete`: some servers leave out `[DONE]`, but not the reason a choice ended for."""
         return seen_terminal or (self._seen and not self._open) or (not self._seen and self._other.complete(False))
 
-    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
-        """See `Dialect.error`."""
-        error: Json = {"message": message, "type": "policy_violation", "param": None, "code": "blocked", "call": call}
-        return "", {"error": error}
-
 
 class Anthropic:
     """Messages."""
@@ -230,10 +221,6 @@ class Anthropic:
     def complete(self, seen_terminal: bool) -> bool:
         """See `Dialect.complete`."""
         return seen_terminal
-
-    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
-        """See `Dialect.error`."""
-        return "error", {"type": "error", "error": {"type": "permission_error", "message": message}, "request_id": call}
 
 
 class Generic:
@@ -290,10 +277,6 @@ class Generic:
     def complete(self, seen_terminal: bool) -> bool:
         """See `Dialect.complete`: a protocol without a terminal event is whole when the connection says so."""
         return seen_terminal or not self._expected
-
-    def error(self, message: str, call: str) -> tuple[str, dict[str, Json]]:
-        """See `Dialect.error`."""
-        return "error", {"type": "about:blank", "title": "Blocked by policy", "detail": message, "call": call}
 
 
 def is_json_text(key: Key) -> bool:

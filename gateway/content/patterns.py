@@ -20,7 +20,7 @@ TYPES: Final = ("email", "phone", "payment_card", "iban", "us_ssn", "ip_address"
 
 _LOCAL_BACKWARDS = re.compile(r"[A-Za-z0-9_%+'-](?:[A-Za-z0-9._%+'-]{0,62}[A-Za-z0-9_%+-])?")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z][A-Za-z0-9-]{0,22}[A-Za-z]")
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
+_IBAN = re.compile(r"(?<![A-Za-z0-9])(?=([A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}))")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])", re.ASCII
@@ -83,7 +83,7 @@ class PatternScanner:
 def _emails(text: str, start: int) -> list[Match]:
     found = []
     at = text.find("@", start)
-    while at > 0:
+    while at >= 0:
         domain = _DOMAIN.match(text, at + 1)
         if domain is not None:
             local = _LOCAL_BACKWARDS.match(text[max(start, at - 64) : at][::-1])
@@ -96,7 +96,7 @@ def _emails(text: str, start: int) -> list[Match]:
 def _ibans(text: str, start: int) -> list[Match]:
     found = []
     for match in _IBAN.finditer(text, start):
-        end = _iban_end(match.group())
+        end = _iban_end(match[1])
         if end:
             found.append(Match("iban", match.start(), match.start() + end, 99))
     return found
@@ -110,7 +110,9 @@ def _iban_end(candidate: str) -> int:
         if char not in " -":
             compact += char
             if len(compact) == size:
-                return position + 1 if iban(compact.upper()) else 0
+                # Words of small letters between blanks are never part of a number (see `breaks`).
+                spelled = " " in candidate[:position] and not compact.isupper()
+                return position + 1 if not spelled and iban(compact.upper()) else 0
     return 0
 
 

@@ -43,7 +43,6 @@ class Redactor:
         check_modes(redact)
         self.redact = dict(redact)
         self._key = key
-        self.counts: dict[str, int] = {}
 
     def add(self, redact: Mapping[str, str]) -> None:
         """Redact further types from here on."""
@@ -57,7 +56,6 @@ class Redactor:
     def replacement(self, match: Match, found: str) -> str:
         """What stands instead of `found`: letters, digits, `[`, `]`, `:` and `_` only, so valid in any quoted text."""
         mode = self.redact[match.type]
-        self.counts[match.type] = self.counts.get(match.type, 0) + 1
         if mode == "drop":
             return ""
         if mode == "mask":

@@ -77,7 +77,8 @@ class EventMachine:
         self._redactor = redactor
         self._lines = lines
         self._channels: dict[Key, Channel] = {}
-        self._queues: dict[Key, deque[_Held]] = {}
+        self._barrier: deque[_Held] = deque()
+        self._queues: dict[Key, deque[_Held]] = {(): self._barrier}
         self._labels: dict[Key, str] = {}
         self._clean: set[bytes] = set()
         self._held = 0
@@ -238,8 +239,11 @@ class EventMachine:
             keys |= {key for key in self._queues if key[: len(reading.group)] == reading.group}
             held.needs += self._unready(reading.group)
         elif reading.waits == "all":
-            keys |= set(self._queues)
+            keys |= self._queues.keys()
             held.needs += self._unready(())
+        if self._barrier and reading.waits != "none":
+            # An event that waits for everything has not left yet: nothing may overtake it.
+            keys.add(())
         for key in keys:
             queue = self._queues.get(key)
             if queue is None:

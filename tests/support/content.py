@@ -1,0 +1,327 @@
+"""Texts with planted findings, vendor streams that carry them in any cut, and readers that see what a client sees."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.content.answer import AnswerInspector, AnswerPlan, Ask, Emit, Final
+from gateway.content.patterns import TYPES, PatternScanner
+
+SCANNER = PatternScanner()
+KEY = b"tenant-key-for-tests-0123456789ab"
+MASK_ALL = dict.fromkeys(TYPES, "mask")
+
+_WORDS = ["the", "report", "says", "that", "sales", "grew", "Hello", "world", "please", "see", "attached", "figures", "Berlin", "über", "naïve", "Müller", "next", "week", "order", "token", "secret", "key", "password", "call", "me", "at", "number", "card", "is", "fine", "thanks", "2024", "42", "3.14", "v1.2", "A1", "ok,", "yes;", "no?", "sure!", '"quoted"', "(bracket)", "[list]", "{brace}", "foo=bar", "a:b", "x/y", "C++", "e.g.", "i.e.", "日本語のテキスト", "です。", "привет", "мир", "🎉", "don't", "IBAN", "USA", "GB82", "12", "34", "5", "email", "@", "home", "#", "10:30", "10%", "&amp;", "\\n", "\\u0041", "-", "–", "—", "…"]
+
+
+def email(rng: random.Random) -> str:
+    name = "".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 10)))
+    return f"{name}{rng.choice(['', '.x', '+tag', '_1'])}@{rng.choice(['example.com', 'mail.example.co.uk', 'a-b.org'])}"
+
+
+def luhn_complete(digits: str) -> str:
+    total = 0
+    for position, char in enumerate(reversed(digits)):
+        value = int(char) * (2 if position % 2 == 0 else 1)
+        total += value - 9 if value > 9 else value
+    return digits + str(-total % 10)
+
+
+def payment_card(rng: random.Random) -> str:
+    number = luhn_complete("4" + "".join(rng.choices(string.digits, k=14)))
+    separator = rng.choice(["", " ", "-"])
+    return separator.join(number[start : start + 4] for start in range(0, 16, 4))
+
+
+def iban(rng: random.Random) -> str:
+    account = "".join(rng.choices(string.digits, k=18))
+    check = 98 - int(account + "131400") % 97
+    compact = f"DE{check:02d}{account}"
+    if rng.random() < 0.5:
+        return compact
+    return " ".join(compact[start : start + 4] for start in range(0, len(compact), 4))
+
+
+def us_ssn(rng: random.Random) -> str:
+    return f"{rng.randint(100, 665)}-{rng.randint(10, 99)}-{rng.randint(1000, 9999)}"
+
+
+def phone(rng: random.Random) -> str:
+    a, b, c = rng.randint(200, 999), rng.randint(200, 999), rng.randint(1000, 9999)
+    return rng.choice([f"+1 ({a}) {b}-{c}", f"+1-{a}-{b}-{c}", f"({a}) {b}-{c}", f"+49 {a} {b}{c}"])
+
+
+def ip_address(rng: random.Random) -> str:
+    if rng.random() < 0.3:
+        return ":".join(f"{rng.randint(0x1000, 0xFFFF):x}" for _ in range(8))
+    return ".".join(str(rng.randint(1, 254)) for _ in range(4))
+
+
+def api_key(rng: random.Random) -> str:
+    body = "".join(rng.choices(string.ascii_letters + string.digits, k=40))
+    return rng.choice(["sk-", "gh" + "p_", "sk-ant" + "-api03-", "glp" + "at-"]) + body
+
+
+def private_key(rng: random.Random) -> str:
+    lines = ["".join(rng.choices(string.ascii_letters + string.digits + "+/", k=64)) for _ in range(rng.randint(3, 20))]
+    return "\n".join(["-----BEGIN PRIVATE" + " KEY-----", *lines, "abcdefgh", "-----END PRIVATE" + " KEY-----"])
+
+
+MAKERS: Mapping[str, Callable[[random.Random], str]] = {
+    "email": email,
+    "payment_card": payment_card,
+    "iban": iban,
+    "us_ssn": us_ssn,
+    "phone": phone,
+    "ip_address": ip_address,
+    "api_key": api_key,
+}
+
+
+def filler(rng: random.Random, words: int) -> str:
+    return "".join(rng.choice(_WORDS) + rng.choice([" ", " ", " ", "\n", ", "]) for _ in range(words))
+
+
+def planted(rng: random.Random, plants: int = 3, words: int = 8) -> str:
+    """Filler with findings of random types in it."""
+    parts = [filler(rng, rng.randint(0, words))]
+    for _ in range(plants):
+        maker = private_key if rng.random() < 0.05 else rng.choice(list(MAKERS.values()))
+        parts += [maker(rng), rng.choice([" ", ". ", ",", "\n", ""]), filler(rng, rng.randint(0, words))]
+    return "".join(parts)
+
+
+def arguments(rng: random.Random, plants: int = 2) -> str:
+    """JSON text of a tool call, with findings in strings, escapes, names and numbers."""
+    value: dict[str, Any] = {"note": planted(rng, plants), "card": int(payment_card(rng).replace(" ", "").replace("-", ""))}
+    value[email(rng)] = [phone(rng), {"deep": ip_address(rng)}]
+    return json.dumps(value, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, 1]))
+
+
+def cut(rng: random.Random, text: str, longest: int = 12) -> list[str]:
+    """`text` in pieces of random length."""
+    pieces = []
+    position = 0
+    while position < len(text):
+        size = rng.randint(1, longest)
+        pieces.append(text[position : position + size])
+        position += size
+    return pieces
+
+
+@dataclass
+class Stream:
+    """A vendor's stream and the texts in it, by the name that `read_openai` and `read_anthropic` give them."""
+
+    dialect: str
+    data: bytes
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+def openai_stream(rng: random.Random, texts: Mapping[str, str], *, logprobs: bool = False, longest: int = 12) -> Stream:
+    """Chunks of chat completions. Names of texts: `0/content`, `1/refusal`, `0/tool/1`, …"""
+    queues = {name: cut(rng, text, longest) for name, text in texts.items()}
+    events: list[Any] = []
+    choices = sorted({name.partition("/")[0] for name in texts})
+    for choice in choices:
+        events.append(_chunk(int(choice), {"role": "assistant", "content": ""}))
+    started: set[str] = set()
+    while any(queues.values()):
+        name = rng.choice([name for name, pieces in queues.items() if pieces])
+        choice, kind, *rest = name.split("/")
+        text = queues[name].pop(0)
+        tokens = None
+        if kind == "tool":
+            delta: dict[str, Any] = {"tool_calls": [{"index": int(rest[0]), "function": {"arguments": text}}]}
+            if name not in started:
+                delta["tool_calls"][0] |= {"id": f"call_{rest[0]}", "type": "function"}
+                delta["tool_calls"][0]["function"]["name"] = "look_up"
+                started.add(name)
+        else:
+            delta = {kind: text}
+            if logprobs and kind == "content":
+                tokens = [_token(piece) for piece in cut(rng, text, 4)]
+        events.append(_chunk(int(choice), delta, tokens))
+        if rng.random() < 0.05:
+            events.append(": keep alive")
+    events += [_chunk(int(choice), {}, finish="stop") for choice in choices]
+    events.append({"id": "chatcmpl-1", "model": "gpt-x", "choices": [], "usage": {"total_tokens": 12}})
+    events.append("data: [DONE]")
+    return Stream("openai", _write(rng, events), dict(texts))
+
+
+def _chunk(index: int, delta: dict[str, Any], tokens: Any = None, finish: str | None = None) -> dict[str, Any]:
+    choice = {"index": index, "delta": delta, "logprobs": {"content": tokens} if tokens else None, "finish_reason": finish}
+    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1747148050, "model": "gpt-x", "choices": [choice]}
+
+
+def _token(text: str) -> dict[str, Any]:
+    return {"token": text, "logprob": -0.25, "bytes": list(text.encode()), "top_logprobs": []}
+
+
+def anthropic_stream(rng: random.Random, blocks: Sequence[tuple[str, str]], longest: int = 12) -> Stream:
+    """Events of messages. Each block is (text | thinking | tool_use, its text); names of texts: `0/text`, …"""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "content": [], "usage": {}}
+    events: list[Any] = [{"type": "message_start", "message": message}, {"type": "ping"}]
+    for index, (kind, text) in enumerate(blocks):
+        block = {"type": kind, "id": "toolu_1", "name": "look_up", "input": {}} if kind == "tool_use" else {"type": kind, kind: ""}
+        pieces = cut(rng, text, longest)
+        if kind != "tool_use" and pieces and rng.random() < 0.3:
+            block[kind] = pieces.pop(0)
+        events.append({"type": "content_block_start", "index": index, "content_block": block})
+        for piece in pieces:
+            name = {"text": "text_delta", "thinking": "thinking_delta", "tool_use": "input_json_delta"}[kind]
+            delta = {"type": name, "partial_json" if kind == "tool_use" else kind: piece}
+            events.append({"type": "content_block_delta", "index": index, "delta": delta})
+            if rng.random() < 0.05:
+                events.append(rng.choice([{"type": "ping"}, ": comment"]))
+        if kind == "thinking":
+            delta = {"type": "signature_delta", "signature": "c2ln" * 30}
+            events.append({"type": "content_block_delta", "index": index, "delta": delta})
+        events.append({"type": "content_block_stop", "index": index})
+    events.append({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}})
+    events.append({"type": "message_stop"})
+    texts = {f"{index}/{kind}": text for index, (kind, text) in enumerate(blocks)}
+    return Stream("anthropic", _write(rng, events, named=True), texts)
+
+
+def _write(rng: random.Random, events: Iterable[Any], *, named: bool = False) -> bytes:
+    """Server-sent events with any of the line ends the specification allows."""
+    end = rng.choice(["\n", "\n", "\r\n", "\r"])
+    lines: list[str] = []
+    for event in events:
+        if isinstance(event, str):
+            lines += [event, ""]
+            continue
+        if named:
+            lines.append(f"event: {event['type']}")
+        data = json.dumps(event, ensure_ascii=rng.random() < 0.3)
+        lines += [f"data:{rng.choice(['', ' '])}{data}", ""]
+    return "".join(line + end for line in lines).encode()
+
+
+def events_of(data: bytes) -> Iterator[Any]:
+    """The data of each event, as JSON where it is."""
+    for block in data.decode().split("\n\n"):
+        lines = [line[6:] for line in block.split("\n") if line.startswith("data: ")]
+        if lines:
+            text = "\n".join(lines)
+            yield json.loads(text) if text.startswith("{") else text
+
+
+def read_openai(data: bytes) -> dict[str, str]:
+    """What a client puts together of a stream, logprobs included (`0/logprobs`)."""
+    texts: dict[str, str] = {}
+    for event in events_of(data):
+        for choice in event.get("choices", []) if isinstance(event, dict) else []:
+            index, delta = choice["index"], choice["delta"]
+            for call in delta.get("tool_calls") or []:
+                name = f"{index}/tool/{call['index']}"
+                texts[name] = texts.get(name, "") + call["function"].get("arguments", "")
+            for kind, text in delta.items():
+                if isinstance(text, str) and kind != "role":
+                    texts[f"{index}/{kind}"] = texts.get(f"{index}/{kind}", "") + text
+            if choice.get("logprobs"):
+                name = f"{index}/logprobs"
+                texts[name] = texts.get(name, "") + "".join(
+                    entry["token"] + bytes(entry["bytes"] or b"").decode() for entry in choice["logprobs"]["content"]
+                )
+    return texts
+
+
+def read_anthropic(data: bytes) -> dict[str, str]:
+    """What a client puts together of a stream."""
+    texts: dict[str, str] = {}
+    names: dict[int, str] = {}
+    for event in events_of(data):
+        kind = event["type"]
+        if kind == "content_block_start":
+            block = event["content_block"]
+            names[event["index"]] = f"{event['index']}/{block['type']}"
+            texts[names[event["index"]]] = block.get(block["type"], "")
+        elif kind == "content_block_delta":
+            delta = event["delta"]
+            for name in ("text", "thinking", "partial_json"):
+                texts[names[event["index"]]] += delta.get(name, "")
+    return texts
+
+
+READERS = {"openai": read_openai, "anthropic": read_anthropic}
+
+
+@dataclass
+class Result:
+    """What came of an answer that was fed to the machine."""
+
+    inspector: AnswerInspector
+    emitted: bytes = b""
+    final: bytes | None = None
+    asks: list[Ask] = field(default_factory=list)
+
+    @property
+    def data(self) -> bytes:
+        return self.emitted + (self.final or b"")
+
+
+Decide = Callable[[Ask], tuple[bool, Mapping[str, str]]]
+
+
+def allow(ask: Ask) -> tuple[bool, Mapping[str, str]]:
+    return True, {}
+
+
+def inspect(
+    chunks: Iterable[bytes],
+    dialect: str = "openai",
+    *,
+    plan: AnswerPlan | None = None,
+    media_type: str = "text/event-stream",
+    coding: str = "",
+    decide: Decide = allow,
+    end: bool = True,
+) -> Result:
+    """Feed an answer piece by piece; questions are answered by `decide`."""
+    inspector = AnswerInspector(
+        dialect=dialect,
+        status=200,
+        media_type=media_type,
+        content_encoding=coding,
+        scanner=SCANNER,
+        plan=plan or AnswerPlan(redact=MASK_ALL),
+        key=KEY,
+    )
+    result = Result(inspector)
+    for chunk in chunks:
+        inspector.feed(chunk)
+        _steps(result, decide)
+    if end and not inspector.blocked:
+        inspector.end()
+        _steps(result, decide)
+    return result
+
+
+def _steps(result: Result, decide: Decide) -> None:
+    for step in result.inspector.steps():
+        if isinstance(step, Emit):
+            result.emitted += step.data
+        elif isinstance(step, Final):
+            assert result.final is None
+            result.final = step.data
+        else:
+            result.asks.append(step)
+            result.inspector.answer(*decide(step))
+
+
+def cut_bytes(rng: random.Random, data: bytes, cuts: int) -> list[bytes]:
+    """`data` in at most `cuts` + 1 pieces."""
+    places = sorted(rng.randrange(len(data) + 1) for _ in range(cuts))
+    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[index : index + 1] for index in range(len(data))]
