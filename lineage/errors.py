@@ -13,6 +13,10 @@ class LogUnavailable(LineageError):
     """The log cannot take records now (writer away, disk full, queue full); the call has to be refused."""
 
 
+class WriterPresent(LogUnavailable):
+    """Another process has the right to write the log; use that one, or wait until it has ended."""
+
+
 class VerificationError(LineageError):
     """The log, a checkpoint or a proof does not add up; somebody has to look into it."""
 

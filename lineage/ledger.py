@@ -6,7 +6,6 @@ Everything here is synchronous. `append` is the commit point: when it returns, t
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from lineage.control import ControlState
-from lineage.errors import LogUnavailable, VerificationError
+from lineage.errors import LogUnavailable, VerificationError, WriterPresent
 from lineage.keys import load_log_keys, log_key_path
 from lineage.note import Checkpoint, open_checkpoint
-from lineage.paths import Paths, make_private
+from lineage.paths import Paths, make_private_file
 from lineage.record import decode
 from lineage.settings import Lineage
 from lineage.sqlite_store import SqliteStore
@@ -34,14 +33,14 @@ Controls = list[tuple[int, bytes]]
 
 @contextmanager
 def writer_lock(data_dir: Path) -> Iterator[IO[bytes]]:
-    """Hold the right to write the log; LogUnavailable at once when another process holds it."""
+    """Hold the right to write the log; WriterPresent at once when another process holds it."""
     paths = Paths(data_dir)
-    make_private(paths.run)
-    with open(paths.lock, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+    make_private_file(paths.lock)
+    with paths.lock.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LogUnavailable(f"another log writer holds {paths.lock}") from None
+            raise WriterPresent(f"another log writer holds {paths.lock}") from None
         yield file
 
 
@@ -163,12 +162,20 @@ class Ledger:
             return
         if time.monotonic() < self._retry_at:
             raise LogUnavailable(str(self._failure))
-        with suppress(LogUnavailable):
-            self._store.close()
         with self._doubt():
             self._check_file()
-            self._store = SqliteStore(self._path)
-            self._resume()
+            try:
+                self._resume()
+            except LogUnavailable:
+                self._reopen()
+
+    def _reopen(self) -> None:
+        # Only when nothing else helps: closing a SQLite file copies its write-ahead log back, which takes the
+        # very space that a full disk was just given.
+        with suppress(LogUnavailable):
+            self._store.close()
+        self._store = SqliteStore(self._path)
+        self._resume()
 
     def _check_file(self) -> None:
         """What is written to a file that was deleted or replaced would be lost without anybody noticing."""

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from lineage import wire
 from lineage.control import ControlState, may_control
-from lineage.errors import LineageError, LogUnavailable
+from lineage.errors import LineageError, LogUnavailable, WriterPresent
 from lineage.ledger import Ledger, writer_lock
 from lineage.paths import Paths
 from lineage.reader import LogReader, open_reader
@@ -126,7 +126,7 @@ def _enter(stack: ExitStack, data_dir: Path, settings: Lineage) -> Log:
     while True:
         try:
             stack.enter_context(writer_lock(data_dir))
-        except LogUnavailable:
+        except WriterPresent:
             with suppress(LogUnavailable):
                 return _remote(stack, data_dir)
             if time.monotonic() > deadline:

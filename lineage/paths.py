@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from lineage.errors import LogUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,19 @@ class Paths:
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory that only its owner may enter."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.stat().st_mode & 0o077:
-        directory.chmod(0o700)
+    """Make a directory that only its owner may enter; LogUnavailable when that is not possible."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise LogUnavailable(f"{directory}: {error.strerror}") from error
+
+
+def make_private_file(path: Path) -> None:
+    """Make an empty file that only its owner may read, unless there is one; LogUnavailable when that fails."""
+    make_private(path.parent)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise LogUnavailable(f"{path}: {error.strerror}") from error

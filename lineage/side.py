@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lineage.errors import LogUnavailable, SideError
+from lineage.paths import make_private_file
 
 KEY_SIZE: Final = 32
 _NONCE: Final = 12
@@ -79,9 +80,7 @@ class SideStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._turn = threading.RLock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        make_private_file(path)
         with self._turn, _explained(path):
             self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "trusted_schema=OFF"):

@@ -5,9 +5,11 @@ Copying the write-ahead log back into the file is done by a thread of its own, s
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -16,6 +18,7 @@ from typing import Any, Final
 
 from lineage.control import ControlState, Row, from_rows
 from lineage.errors import LogUnavailable
+from lineage.paths import make_private_file
 
 log = logging.getLogger("cordon.lineage.store")
 
@@ -134,9 +137,7 @@ class SqliteStore(SqliteSource):
     """Writes the log; whoever opens it holds the writer's lock."""
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        make_private_file(path)
         try:
             _create(path)
         except sqlite3.Error as error:
@@ -216,8 +217,13 @@ class SqliteStore(SqliteSource):
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    # A log on a read-only medium can be read when its last writer closed it: then nothing is left in a
+    # write-ahead log, which cannot be opened there.
+    wal = path.with_name(path.name + "-wal")
+    still = _probe(path.parent) == "SQLITE_READONLY" and not (wal.exists() and wal.stat().st_size)
     try:
-        db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        uri = f"{path.absolute().as_uri()}{'?mode=ro&immutable=1' if still else ''}"
+        db = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
         for pragma in ("synchronous=FULL", "trusted_schema=OFF", "cell_size_check=ON"):
             db.execute(f"PRAGMA {pragma}")
     except sqlite3.Error as error:
@@ -275,5 +281,21 @@ _REASONS: Final[Mapping[str, str]] = {
 
 def _unavailable(path: Path, error: sqlite3.Error) -> LogUnavailable:
     name = getattr(error, "sqlite_errorname", None) or ""
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        name = _probe(path.parent) or name
     reason = next((text for prefix, text in _REASONS.items() if name.startswith(prefix)), str(error))
     return LogUnavailable(f"{path.name}: {reason}" + (f" ({name})" if name else ""))
+
+
+def _probe(directory: Path) -> str | None:
+    """Find out what SQLite does not tell: why the disk takes nothing."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"\0" * 4_096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return {errno.EROFS: "SQLITE_READONLY", errno.ENOSPC: "SQLITE_FULL", errno.EDQUOT: "SQLITE_FULL"}.get(
+            error.errno or 0
+        )
+    return None

@@ -21,7 +21,7 @@ from typing import Final, cast
 
 from lineage import wire
 from lineage.connection import Append, Connection
-from lineage.errors import LineageError, LogUnavailable, RecordError
+from lineage.errors import LineageError, LogUnavailable, RecordError, WriterPresent
 from lineage.job_thread import JobThread
 from lineage.ledger import Controls, Ledger, writer_lock
 from lineage.metrics import Meter
@@ -37,6 +37,8 @@ MAX_WAITING_BYTES: Final = 128 * 1_048_576
 LOCK_PATIENCE: Final = 3.0
 """Longest time in s to wait for somebody else to stop writing."""
 MAX_CLIENTS: Final = 1_024
+COMPLAINT_PAUSE: Final = 1.0
+"""Least time in s between two lines of the process's log about the same kind of failure."""
 SIZE_PAUSE: Final = 0.01
 """Least time in s between two notes of growth to one client."""
 
@@ -69,6 +71,7 @@ class LogWriter:
         self._size_timer: asyncio.TimerHandle | None = None
         self._size = self._announced = ledger.size
         self._control = ledger.control
+        self._complained: dict[str, float] = {}
         self._meter = meter
         self._commit_seconds = meter.histogram("cordon_log_commit_seconds")
         self._batch_records = meter.histogram("cordon_log_batch_records")
@@ -185,10 +188,17 @@ class LogWriter:
     def _refuse(self, batch: Batch, count: int, error: BaseException) -> None:
         expected = isinstance(error, LineageError)
         reason = str(error) if expected else "the log writer failed; its log has the details"
-        log.error("%d records were refused: %s", count, reason, exc_info=None if expected else error)
+        self._complain("%d records were refused: %s", count, reason, exc_info=None if expected else error)
         self._meter.inc("cordon_log_refused_total", ("store",), count)
         for client, appends in batch:
             client.refuse(appends, reason)
+
+    def _complain(self, text: str, *values: object, exc_info: BaseException | None) -> None:
+        """Log an error, but not each of a flood: a full disk refuses thousands of batches a second."""
+        now = self._loop.time()
+        if now >= self._complained.get(text, 0.0) + COMPLAINT_PAUSE:
+            self._complained[text] = now
+            log.error(text, *values, exc_info=exc_info)
 
     def _tell(self, batch: Batch, first: int, controls: Controls) -> None:
         """Send a commit's control records to all, then its acknowledgements; keep its side blobs, announce its size."""
@@ -245,7 +255,7 @@ class LogWriter:
             self._meter.set("cordon_log_checkpoint_records", self._ledger.checkpointed)
         else:
             expected = isinstance(error, LineageError)
-            log.error("a checkpoint could not be written: %s", error, exc_info=None if expected else error)
+            self._complain("a checkpoint could not be written: %s", error, exc_info=None if expected else error)
             self._meter.inc("cordon_log_checkpoint_failures_total")
             self._plan_checkpoint()
         self._next()
@@ -304,7 +314,7 @@ async def _enter_lock(stack: AsyncExitStack, data_dir: Path) -> None:
         try:
             stack.enter_context(writer_lock(data_dir))
             return
-        except LogUnavailable:
+        except WriterPresent:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(0.05)
