@@ -269,14 +269,20 @@ class Connection(asyncio.Protocol):
         try:
             limit = self._listener.handler.on_head(exchange)
         except Exception as error:
-            refusal = _as_refusal(error)
-            self._reader.allow_body(self._reader.buffered)
-            if self._reader.read_body() is None:
+            if not self._body_is_here():
                 self.last = True
-            exchange.refuse(refusal)
+            exchange.refuse(_as_refusal(error))
             return False
         self._reader.allow_body(limit)
         return True
+
+    def _body_is_here(self) -> bool:
+        """Take off the body of a refused request, if all of it has come; a body that has not is not waited for."""
+        try:
+            self._reader.allow_body(self._reader.buffered)
+            return self._reader.read_body() is not None
+        except FramingError:
+            return False
 
     def _reject(self, refusal: Refusal) -> None:
         """Answer what never became a call, and close."""

@@ -30,10 +30,11 @@ def show_records(stage: Stage, screen: Screen) -> None:
     shown = [record for record in stage.records() if record["kind"] not in HIDDEN]
     for alike, group in groupby(shown, key=_fold_key):
         members = list(group)
-        rows += [_row(record) for record in members[:MOST_ALIKE]]
-        if alike and len(members) > MOST_ALIKE:
-            rows.append(("…", "", click.style(f"{len(members) - MOST_ALIKE} more like it", dim=True), "", ""))
-    screen.table(("record", "time", "kind", "who", "what"), rows)
+        folded = len(members) - MOST_ALIKE if alike else 0
+        rows += [_row(record) for record in members[: MOST_ALIKE if folded > 1 else None]]
+        if folded > 1:
+            rows.append(("…", "", click.style(f"{folded} more like these", dim=True), "", ""))
+    screen.table(("no.", "time", "kind", "who", "what"), rows)
 
 
 def show_proof(stage: Stage, screen: Screen) -> None:
@@ -87,7 +88,7 @@ def _fold_key(record: Record) -> tuple[object, ...]:
 
 
 def _row(record: Record) -> tuple[str, str, str, str, str]:
-    at = datetime.fromtimestamp(record["at"] / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    at = datetime.fromtimestamp(record["at"] / 1000, UTC).astimezone().strftime("%H:%M:%S")
     who = record.get("principal") or record.get("subject") or record.get("target") or record.get("by") or record["boot"]
     return (str(record["index"]), at, record["kind"], printable(who), _what(record))
 
@@ -95,16 +96,16 @@ def _row(record: Record) -> tuple[str, str, str, str, str]:
 def _what(record: Record) -> str:
     kind = record["kind"]
     if kind == "call.intent":
-        redacted = ", ".join(record["redacted"]) or "nothing"
-        return f"→ {record['endpoint']}, {record['input']['bytes']} bytes, redacted: {redacted}"
+        redacted = f", redacted {', '.join(record['redacted'])}" if record["redacted"] else ""
+        return f"→ {record['endpoint']}{redacted}"
     if kind == "call.outcome":
         verdict = click.style(record["verdict"], fg=COLOURS[record["verdict"]])
-        return f"{verdict}, status {record['status']}, {record['ms']} ms"
+        return f"{verdict}, {record['status']}, {record['ms']} ms"
     if kind == "call.refused":
         reason = record["reasons"][0] if record.get("reasons") else {}
         why = reason.get("rule") or reason.get("code") or record.get("reason", "")
         count = f"{record['count']} × " if "count" in record else ""
-        return f"{count}{record['stage']}: {printable(why)}"
+        return f"{count}{printable(why)}"
     if kind.startswith("containment"):
         return printable(record.get("reason", record["containment"]))
     return printable(record.get("summary") or record.get("name") or record.get("role") or "")

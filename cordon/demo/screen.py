@@ -24,7 +24,7 @@ class Screen:
     """Writes to the terminal and remembers what failed."""
 
     def __init__(self) -> None:
-        self.width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns - 2))
+        self.width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns - 2))
         self.failures: list[str] = []
         self._number = 0
 

@@ -57,8 +57,8 @@ def stolen_key(stage: Stage, screen: Screen, key: str, principal: str) -> None:
     threading.Thread(target=stream.read, args=(stage.url, key), daemon=True).start()
     stream.begun.wait(WAIT_SECONDS)
     seen, counted, contained = _probe(stage, key, threshold)
-    for (method, path, status), count in sorted(seen.items(), key=lambda item: item[0][2]):
-        screen.fact("probes", f"{count:3} × {method} {path}  →  {status}")
+    for (method, path, status), count in sorted(seen.items(), key=lambda item: "contained" in item[0][2]):
+        screen.fact("probes", f"{count} × {method} {path} → {status}", marked=("contained",), colour="red")
     stream.over.wait(WAIT_SECONDS)
     alert = stage.awaited(start, "alert.raised", subject=principal)
     applied = stage.awaited(start, "containment.applied", target=principal)
@@ -103,6 +103,7 @@ def _release(stage: Stage, screen: Screen, key: str, principal: str) -> None:
         screen.check(False, "the owner is refused as well")
     except Refused as refused:
         screen.fact("owner", f"{refused.name}: {refused}")
+        screen.check(refused.status == 403, "the owner, too, is refused with the reason and the containment's id")
     released = stage.release(principal)
     answer = chat.ask(QUESTION)
     screen.check(released == 1 and "Paris" in answer, "released by a person, the key works again at once")
