@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -84,7 +85,8 @@ def example_call(config: Config, key: str) -> str:
     """A curl line for the first route that a chat can be held on; empty where there is none."""
     for route in config.routes:
         if route.dialect == "openai" and route.prefix:
-            body = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Charge card 4111 1111 1111 1111."}]}'
+            says = "standin:echo Charge card 4111 1111 1111 1111."
+            body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": says}]})
             return (
                 f"curl -s {gateway_url(config)}{route.prefix}/chat/completions -H 'Authorization: Bearer {key}' "
                 f"-H 'Content-Type: application/json' -d '{body}'"

@@ -12,6 +12,7 @@ import click
 
 from cordon.config import Config, load
 from lineage.local import Log, open_log
+from lineage.paths import make_private
 from lineage.record import encode
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -74,6 +75,7 @@ def json_option(command: Command) -> Command:
 @contextmanager
 def the_log(config: Config) -> Iterator[Log]:
     """The log of this installation: through its writer where Cordon runs, directly where it does not."""
+    make_private(config.data_dir)
     with open_log(config.data_dir, config.lineage) as log:
         yield log
 

@@ -109,6 +109,24 @@ def proof(config: Config, index: int, output: Path | None, as_json: bool) -> Non
 
 
 @log.command()
+@config_option
+@json_option
+def checkpoint(config: Config, as_json: bool) -> None:
+    """Print the latest checkpoint.
+
+    Kept elsewhere, it shows later that nothing was rewritten since (see verify --since).
+    """
+    reader = open_reader(config.data_dir)
+    try:
+        note = reader.checkpoint()
+    finally:
+        reader.close()
+    if note is None:
+        raise click.ClickException("the log has no checkpoint yet; there is one within a second of its first record")
+    emit({"checkpoint": note.decode()}, note.decode().rstrip("\n"), as_json)
+
+
+@log.command()
 @click.option(
     "--since", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A checkpoint held outside."
 )

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import click
-import structlog
 
 from cordon import first_run, logs
 from cordon.acting import BOOT
 from cordon.child import Role
 from cordon.commands.common import file_option, json_option
 from cordon.config import Config, load, missing_credentials
+from cordon.doctor.storage import writer_runs
 from cordon.errors import SupervisorError
 from cordon.first_run import Welcome
+from cordon.listeners import listeners, taken
 from cordon.output import json_text
 from cordon.reporting import report_refused
 from cordon.supervisor import CONTROL, EVERYTHING, GATEWAY, SOC, STAND_IN, WRITER, Supervisor
-
-log = structlog.get_logger("supervisor")
 
 
 @click.command()
@@ -40,11 +41,9 @@ def up(file: Path, first: bool, as_json: bool) -> int:
     config = load(file)
 
     def greet(supervisor: Supervisor) -> None:
-        welcome = first_run.welcome(supervisor.config, BOOT) if first else None
-        if as_json:
-            click.echo(json_text(_facts(config, welcome), compact=True))
-        else:
-            click.echo(_greeting(config, file, welcome))
+        running = _as_bound(supervisor)
+        welcome = first_run.welcome(running, BOOT) if first else None
+        click.echo(json_text(_facts(running, welcome), compact=True) if as_json else _greeting(running, file, welcome))
 
     return _run(config, file, EVERYTHING, greet)
 
@@ -63,13 +62,38 @@ def soc(file: Path) -> int:
     return _run(load(file), file, frozenset({SOC, CONTROL}))
 
 
-def _run(config: Config, file: Path, roles: frozenset[Role], greet: Callable[[Supervisor], None] | None = None) -> int:
+def _run(
+    config: Config, file: Path, roles: frozenset[Role], greet: Callable[[Supervisor], None] = lambda _: None
+) -> int:
     missing = [f"endpoint {endpoint.id}: {why}" for endpoint, why in missing_credentials(config)]
     if missing and GATEWAY in roles:
         raise SupervisorError("; ".join(missing) + f" (see credential in {file})")
+    if not writer_runs(config.data_dir):
+        _refuse_taken(config, file)
     logs.configure("supervisor", config.log)
     supervisor = Supervisor(config, file, roles=roles, report=report_refused)
-    return 0 if asyncio.run(supervisor.run(greet or (lambda _: None))) else 1
+    return 0 if asyncio.run(supervisor.run(greet)) else 1
+
+
+def _refuse_taken(config: Config, file: Path) -> None:
+    """Say so before anything is started, and by the name of the setting."""
+    for name, listen in listeners(config):
+        if taken(listen):
+            raise SupervisorError(
+                f"{listen} cannot be listened at: another program does; change {name}.listen in {file}"
+            )
+
+
+def _as_bound(supervisor: Supervisor) -> Config:
+    """The configuration with the ports that were chosen where it asked for any (port 0)."""
+    config = supervisor.config
+    for name, child in (("gateway", "gateway-0"), ("control", "control-0")):
+        section = getattr(config, name)
+        host, _, port = section.listen.rpartition(":")
+        if port == "0":
+            bound = section.model_copy(update={"listen": f"{host}:{supervisor.child(child).facts['port']}"})
+            config = config.model_copy(update={name: bound})
+    return config
 
 
 def _facts(config: Config, welcome: Welcome | None) -> dict[str, str]:
@@ -85,21 +109,23 @@ def _greeting(config: Config, file: Path, welcome: Welcome | None) -> str:
     if welcome is not None and welcome.key:
         rows.append(("Key", f"{welcome.key}  (tenant {welcome.tenant}; shown this once)"))
         rows.append(("Try it", f"in a second terminal:\n\n{first_run.example_call(config, welcome.key)}\n"))
+    else:
+        rows.append(("Keys", f"{_program()} key create NAME --tenant TENANT"))
     line = first_run.stand_in_line(file, config)
     if line:
-        rows.append(("Own key", f"the answers are canned; {file}:{line} says how to use a vendor's key"))
+        rows.append(("Own key", f"answers are canned; {file}:{line} is the line to change for a vendor's key"))
     if welcome is not None and welcome.invitation:
-        hours = f"{config.control.invitation_hours:g}"
-        rows.append(("Console", f"{welcome.invitation}  (once, within {hours} h)"))
+        rows.append(("Console", f"{welcome.invitation}  (once, within {config.control.invitation_hours:g} h)"))
     else:
         rows.append(("Console", first_run.console_url(config)))
-    head = f"Cordon is up: {first_run.gateway_url(config)}. Ctrl-C stops it."
-    return "\n".join(
-        [
-            "",
-            click.style(head, bold=True),
-            "",
-            *(f"  {click.style(name.ljust(8), fg='cyan')}{text}" for name, text in rows),
-            "",
-        ]
-    )
+    head = click.style(f"Cordon is up at {first_run.gateway_url(config)} (Ctrl-C stops it)", bold=True)
+    return "\n".join(["", head, "", *(f"  {click.style(name.ljust(9), fg='cyan')}{text}" for name, text in rows), ""])
+
+
+def _program() -> str:
+    """How this program is called here."""
+    found = shutil.which("cordon")
+    if found and Path(found).samefile(sys.argv[0]):
+        return "cordon"
+    program = Path(sys.argv[0])
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)

@@ -15,6 +15,7 @@ from cordon import certificates
 from cordon.config import Config, missing_credentials
 from cordon.doctor.finding import Finding, fail, ok, warn
 from cordon.doctor.storage import writer_runs
+from cordon.listeners import listeners, taken
 from gateway.settings import Endpoint
 
 EXPIRES_SOON_DAYS = 30
@@ -70,33 +71,16 @@ def _certificates(config: Config) -> Iterator[Finding]:
 
 def _ports(config: Config) -> Iterator[Finding]:
     running = writer_runs(config.data_dir)
-    sections = {"gateway": config.gateway, "control": config.control, "stand_in": config.stand_in}
-    for name, section in sections.items():
-        if section is None:
-            continue
-        host, _, port = section.listen.rpartition(":")
-        taken = _taken(host.strip("[]"), int(port))
-        if taken and running:
-            yield ok("ports", f"{name} answers at {section.listen}")
+    for name, listen in listeners(config):
+        busy = taken(listen)
+        if busy and running:
+            yield ok("ports", f"{name} answers at {listen}")
         elif running:
-            yield fail("ports", f"Cordon runs, but {name} does not answer at {section.listen}", "see its messages")
-        elif taken:
-            yield fail("ports", f"{section.listen} is in use by another program", f"change {name}.listen, or stop it")
+            yield fail("ports", f"Cordon runs, but {name} does not answer at {listen}", "see its messages")
+        elif busy:
+            yield fail("ports", f"{listen} is in use by another program", f"change {name}.listen, or stop it")
         else:
-            yield ok("ports", f"{section.listen} is free for {name}")
-
-
-def _taken(host: str, port: int) -> bool:
-    if not port:
-        return False
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return True
-        return False
+            yield ok("ports", f"{listen} is free for {name}")
 
 
 def _upstreams(config: Config) -> Iterator[Finding]:
