@@ -87,8 +87,10 @@ def _anthropic(refusal: Refusal, call: str) -> dict[str, object]:
 
 def _message(refusal: Refusal) -> str:
     """The vendors' shapes have one text field, so the reasons are told in it."""
-    reasons = [": ".join(value for value in reason.values() if value) for reason in refusal.reasons]
-    return f"{refusal.detail} ({'; '.join(reasons)})" if reasons else refusal.detail
+    told = [refusal.detail]
+    for reason in refusal.reasons:
+        told.append(f"[{reason.get('rule', '')}] {reason.get('detail', '')} {reason.get('fix', '')}".rstrip())
+    return " ".join(told)
 
 
 def _phrase(status: int) -> str:
