@@ -70,8 +70,7 @@ def _compare(row: dict[str, Any], scanner: PatternScanner, counts: dict[str, Cou
         counts[match.type]["matches"] += 1
         counts[match.type]["right"] += right
         if not right and VERBOSE:
-            print("WRONG", match, repr(row["text"][max(0, match.start - 40) : match.start]), "|",
-                  repr(row["text"][match.start : match.end]), [s for s in row["spans"] if s["start"] < match.end and s["end"] > match.start])  # fmt: skip
+            print("WRONG", match, repr(row["text"][max(0, match.start - 40) : match.end + 10]))
 
 
 def _agrees(start: int, end: int, label_start: int, label_end: int) -> bool:

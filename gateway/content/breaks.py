@@ -1,9 +1,9 @@
 """Places in a growing text at which a finding can neither cross nor begin later than seen.
 
 A stream releases text up to the last such place. The patterns are written so that it holds: no finding contains a
-line end, comma, semicolon, question mark, brace or bar (but a PEM private key, which is held whole), none goes on
-over a blank or quote that follows a plain word, and what must stand after a finding lies on its side of the break.
-Words before it are read as context from text that was released already.
+line end (but after a sign of assignment), a comma (but after a quote), a semicolon, brace or bar (but a PEM private
+key, which is held whole), none goes on over a blank or quote that follows a plain word, and what must stand after a
+finding lies on its side of the break. Words before it are read as context from text that was released already.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ CONTEXT = 256
 """Released text that is kept as context, in characters."""
 
 _PLAIN = r"[a-zß-öø-ÿĀ-ɏα-ωа-я]"
-_TELLING = r"(?i:pass|pwd|secret|token|api|key|access|private|auth|credent|bearer|basic|client|ext)"
-_DELIMITER = r"\s,;?\"'{}<>|`"
+_TELLING = (
+    r"(?i:pass|pwd|secret|token|api|key|access|private|auth|credent|bearer|basic|client|sign|encrypt|account|string"
+    r"|ext)"
+)
+_DELIMITER = r"\s,;\"'{}<>|`"
 _INERT = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u3001\u3002\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U0001f300-\U0001faff"
 )
 _BREAK = re.compile(
-    rf"[\n\r,;?{{}}|{_INERT}]|(?<![^{_DELIMITER}])(?!\w{{0,9}}{_TELLING})[A-Z]?{_PLAIN}{{1,9}}[.:!]?[\s\"'<>`]"
+    rf"(?<![>=:,\r])[\n\r]|(?<![\"']),|[;{{}}|{_INERT}]"
+    rf"|(?<![^{_DELIMITER}])(?!\w{{0,9}}{_TELLING})[A-Z]?{_PLAIN}{{1,9}}[.:!?]?[\s\"'<>`]"
 )
 _OPEN = "-----BEGIN"
 _CLOSE = re.compile(r"[A-Za-z0-9+/=:,\\ \r\n-]*?(?:-----END|[^A-Za-z0-9+/=:,\\ \r\n-])")

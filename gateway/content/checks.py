@@ -38,7 +38,7 @@ def card_network(digits: str) -> bool:
         or (two in (34, 37) and size == 15)
         or ((two in (36, 38, 39) or 300 <= four // 10 <= 305) and 14 <= size <= 19)
         or ((four == 6011 or two in (62, 64, 65)) and 16 <= size <= 19)
-        or (3528 <= four <= 3589 and 16 <= size <= 19)
+        or (two == 35 and 16 <= size <= 19)
         or (four in (1800, 2131) and size == 15)
         or ((two in (50, 56, 57, 58, 67, 63) or four in (6304, 6759, 6761, 6762, 6763)) and 12 <= size <= 19)
     )

@@ -16,7 +16,7 @@ _GROUP = re.compile(r"\d+")
 _SSN = re.compile(r"(?<![\d-])(\d{3})([- ])(\d{2})\2(\d{4})(?![\d]|-\d)")
 _SSN_WORDS = re.compile(r"(?i)\b(?:ssn|social security|soc sec|ss#|social sec)")
 _PHONE_WORDS = re.compile(
-    r"(?i)\b(?:phone|telephone|tel|mobile|cell|cellular|call|fax|desk|contact|dial|whatsapp|reach|office|number|texts?"
+    r"(?i)\b(?:phone|telephone|tel|mobile|cell|cellular|call|fax|desk|contact|dial|whatsapp|reach|answer(?:ing)?|office|texts?"
     r"|ring|sms|messages?)"
 )
 _PHONE_AFTER = re.compile(r"(?i)[ \-]{1,2}(?:office|fax|mobile|cell|phone|desk|home|work)\b")
@@ -24,7 +24,7 @@ _DATE = re.compile(r"(?:(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{
 _NANP = re.compile(r"(?:\+?1[ .-]?|001[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}")
 
 
-def find(text: str, start: int) -> list[Match]:
+def find(text: str, raw: bytes, start: int) -> list[Match]:
     """Numbers in plain ASCII `text` that begin at or after `start`."""
     found: list[Match] = []
     for run in _RUN.finditer(text, start):
@@ -94,15 +94,22 @@ def _phones(text: str, run: re.Match[str]) -> Iterator[Match]:
 
 
 def _phone_confidence(text: str, value: str, start: int, end: int) -> int:
-    digits = sum(map(str.isdigit, value.partition("x")[0].partition("e")[0]))
-    if not 7 <= digits <= 15 or _DATE.match(value) or text[max(0, start - 1) : start] in ("-", "/", "_", "="):
+    groups = _GROUP.findall(value.partition("x")[0].partition("e")[0])
+    digits = sum(map(len, groups))
+    if not 6 <= digits <= 15 or _DATE.match(value) or text[max(0, start - 1) : start] in ("-", "/", "_", "="):
         return 0
-    if value[0] == "+" or _NANP.match(value):
+    if digits >= 7 and (value[0] == "+" or _NANP.match(value)):
         return 85
-    known = _PHONE_WORDS.search(_before(text, start)) or _PHONE_AFTER.match(text, end)
-    groups = len(_GROUP.findall(value))
-    if known:
+    if (digits >= 7 or len(groups) >= 3) and (
+        _PHONE_WORDS.search(_before(text, start)) or _PHONE_AFTER.match(text, end)
+    ):
         return 75
-    if groups >= 3 and digits <= 13 and "." not in value and "/" not in value:
-        return 50
-    return 0
+    return 50 if 8 <= digits <= 13 and _spelled(value, groups) and text[end : end + 1] != "=" else 0
+
+
+def _spelled(value: str, groups: list[str]) -> bool:
+    """Whether groups of digits are set as in a phone number, and not as in a large amount or a version."""
+    if len(groups) < 3 or "." in value or "/" in value:
+        return False
+    thousands = " " in value and groups[0][0] != "0" and all(len(group) == 3 for group in groups[1:])
+    return not thousands and (" " in value or groups[0][0] == "0")

@@ -21,7 +21,7 @@ TYPES: Final = ("email", "phone", "payment_card", "iban", "us_ssn", "ip_address"
 _LOCAL_BACKWARDS = re.compile(r"[A-Za-z0-9_%+'-](?:[A-Za-z0-9._%+'-]{0,62}[A-Za-z0-9_%+-])?")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z][A-Za-z0-9-]{0,22}[A-Za-z]")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])(?=([A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}))")
-_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII)
+_IPV4 = re.compile(r"(?<![\w.])(?<![A-Za-z0-9]-)(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])", re.ASCII
 )
@@ -59,7 +59,8 @@ class PatternScanner:
     def scan(self, text: str, start: int = 0) -> list[Match]:
         """See `Scanner.scan`."""
         plain = normalise(text)
-        kinds = self._candidates(plain.text.encode())
+        raw = plain.text.encode()
+        kinds = self._candidates(raw)
         if not kinds:
             return []
         begin = start
@@ -67,7 +68,7 @@ class PatternScanner:
             begin = next((index for index, origin in enumerate(plain.starts) if origin >= start), len(plain.starts))
         found: list[Match] = []
         for kind in kinds:
-            found += _FINDERS[kind](plain.text, begin)
+            found += _FINDERS[kind](plain.text, raw, begin)
         if not found:
             return []
         found = merge(found)
@@ -80,7 +81,7 @@ class PatternScanner:
         return breaks.last_break(text, start)
 
 
-def _emails(text: str, start: int) -> list[Match]:
+def _emails(text: str, raw: bytes, start: int) -> list[Match]:
     found = []
     at = text.find("@", start)
     while at >= 0:
@@ -93,7 +94,7 @@ def _emails(text: str, start: int) -> list[Match]:
     return found
 
 
-def _ibans(text: str, start: int) -> list[Match]:
+def _ibans(text: str, raw: bytes, start: int) -> list[Match]:
     found = []
     for match in _IBAN.finditer(text, start):
         end = _iban_end(match[1])
@@ -116,11 +117,11 @@ def _iban_end(candidate: str) -> int:
     return 0
 
 
-def _ipv4(text: str, start: int) -> list[Match]:
+def _ipv4(text: str, raw: bytes, start: int) -> list[Match]:
     return [Match("ip_address", *match.span(), 90) for match in _IPV4.finditer(text, start) if ip(match.group())]
 
 
-def _ipv6(text: str, start: int) -> list[Match]:
+def _ipv6(text: str, raw: bytes, start: int) -> list[Match]:
     return [
         Match("ip_address", *match.span(), 90)
         for match in _IPV6.finditer(text, start)

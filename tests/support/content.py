@@ -16,12 +16,90 @@ SCANNER = PatternScanner()
 KEY = b"tenant-key-for-tests-0123456789ab"
 MASK_ALL = dict.fromkeys(TYPES, "mask")
 
-_WORDS = ["the", "report", "says", "that", "sales", "grew", "Hello", "world", "please", "see", "attached", "figures", "Berlin", "über", "naïve", "Müller", "next", "week", "order", "token", "secret", "key", "password", "call", "me", "at", "number", "card", "is", "fine", "thanks", "2024", "42", "3.14", "v1.2", "A1", "ok,", "yes;", "no?", "sure!", '"quoted"', "(bracket)", "[list]", "{brace}", "foo=bar", "a:b", "x/y", "C++", "e.g.", "i.e.", "日本語のテキスト", "です。", "привет", "мир", "🎉", "don't", "IBAN", "USA", "GB82", "12", "34", "5", "email", "@", "home", "#", "10:30", "10%", "&amp;", "\\n", "\\u0041", "-", "–", "—", "…"]
+_WORDS = [
+    "the",
+    "report",
+    "says",
+    "that",
+    "sales",
+    "grew",
+    "Hello",
+    "world",
+    "please",
+    "see",
+    "attached",
+    "figures",
+    "Berlin",
+    "über",
+    "naïve",
+    "Müller",
+    "next",
+    "week",
+    "order",
+    "token",
+    "secret",
+    "key",
+    "password",
+    "call",
+    "me",
+    "at",
+    "number",
+    "card",
+    "is",
+    "fine",
+    "thanks",
+    "2024",
+    "42",
+    "3.14",
+    "v1.2",
+    "A1",
+    "ok,",
+    "yes;",
+    "no?",
+    "sure!",
+    '"quoted"',
+    "(bracket)",
+    "[list]",
+    "{brace}",
+    "foo=bar",
+    "a:b",
+    "x/y",
+    "C++",
+    "e.g.",
+    "i.e.",
+    "日本語のテキスト",
+    "です。",
+    "привет",
+    "мир",
+    "🎉",
+    "don't",
+    "IBAN",
+    "USA",
+    "GB82",
+    "12",
+    "34",
+    "5",
+    "email",
+    "@",
+    "home",
+    "#",
+    "10:30",
+    "10%",
+    "&amp;",
+    "\\n",
+    "\\u0041",
+    "-",
+    "–",
+    "—",
+    "…",
+]
 
 
 def email(rng: random.Random) -> str:
     name = "".join(rng.choices(string.ascii_lowercase, k=rng.randint(1, 10)))
-    return f"{name}{rng.choice(['', '.x', '+tag', '_1'])}@{rng.choice(['example.com', 'mail.example.co.uk', 'a-b.org'])}"
+    return (
+        f"{name}{rng.choice(['', '.x', '+tag', '_1'])}@{rng.choice(['example.com', 'mail.example.co.uk', 'a-b.org'])}"
+    )
 
 
 def luhn_complete(digits: str) -> str:
@@ -72,6 +150,25 @@ def private_key(rng: random.Random) -> str:
     return "\n".join(["-----BEGIN PRIVATE" + " KEY-----", *lines, "abcdefgh", "-----END PRIVATE" + " KEY-----"])
 
 
+_ASSIGNMENTS = (
+    'api_key = "{}"',
+    "password: {}",
+    "<apiToken>\n    {}\n</apiToken>",
+    'set("X_TOKEN", "{}")',
+    "secret_key ?= {}",
+    'var xToken string = "{}"',
+    "Authorization: Bearer {}",
+    "--x-api-key {}",
+    "https://user:{}@host.example/x",
+)
+
+
+def assignment(rng: random.Random) -> str:
+    """A secret without a shape of its own, as the value of a telling name."""
+    value = "".join(rng.choices(string.ascii_letters + string.digits, k=24)) + "7a"
+    return rng.choice(_ASSIGNMENTS).format(value)
+
+
 MAKERS: Mapping[str, Callable[[random.Random], str]] = {
     "email": email,
     "payment_card": payment_card,
@@ -80,6 +177,7 @@ MAKERS: Mapping[str, Callable[[random.Random], str]] = {
     "phone": phone,
     "ip_address": ip_address,
     "api_key": api_key,
+    "assignment": assignment,
 }
 
 
@@ -98,7 +196,10 @@ def planted(rng: random.Random, plants: int = 3, words: int = 8) -> str:
 
 def arguments(rng: random.Random, plants: int = 2) -> str:
     """JSON text of a tool call, with findings in strings, escapes, names and numbers."""
-    value: dict[str, Any] = {"note": planted(rng, plants), "card": int(payment_card(rng).replace(" ", "").replace("-", ""))}
+    value: dict[str, Any] = {
+        "note": planted(rng, plants),
+        "card": int(payment_card(rng).replace(" ", "").replace("-", "")),
+    }
     value[email(rng)] = [phone(rng), {"deep": ip_address(rng)}]
     return json.dumps(value, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, 1]))
 
@@ -126,10 +227,8 @@ class Stream:
 def openai_stream(rng: random.Random, texts: Mapping[str, str], *, logprobs: bool = False, longest: int = 12) -> Stream:
     """Chunks of chat completions. Names of texts: `0/content`, `1/refusal`, `0/tool/1`, …"""
     queues = {name: cut(rng, text, longest) for name, text in texts.items()}
-    events: list[Any] = []
     choices = sorted({name.partition("/")[0] for name in texts})
-    for choice in choices:
-        events.append(_chunk(int(choice), {"role": "assistant", "content": ""}))
+    events: list[Any] = [_chunk(int(choice), {"role": "assistant", "content": ""}) for choice in choices]
     started: set[str] = set()
     while any(queues.values()):
         name = rng.choice([name for name, pieces in queues.items() if pieces])
@@ -156,8 +255,19 @@ def openai_stream(rng: random.Random, texts: Mapping[str, str], *, logprobs: boo
 
 
 def _chunk(index: int, delta: dict[str, Any], tokens: Any = None, finish: str | None = None) -> dict[str, Any]:
-    choice = {"index": index, "delta": delta, "logprobs": {"content": tokens} if tokens else None, "finish_reason": finish}
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1747148050, "model": "gpt-x", "choices": [choice]}
+    choice = {
+        "index": index,
+        "delta": delta,
+        "logprobs": {"content": tokens} if tokens else None,
+        "finish_reason": finish,
+    }
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1747148050,
+        "model": "gpt-x",
+        "choices": [choice],
+    }
 
 
 def _token(text: str) -> dict[str, Any]:
@@ -169,7 +279,11 @@ def anthropic_stream(rng: random.Random, blocks: Sequence[tuple[str, str]], long
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "content": [], "usage": {}}
     events: list[Any] = [{"type": "message_start", "message": message}, {"type": "ping"}]
     for index, (kind, text) in enumerate(blocks):
-        block = {"type": kind, "id": "toolu_1", "name": "look_up", "input": {}} if kind == "tool_use" else {"type": kind, kind: ""}
+        block = (
+            {"type": kind, "id": "toolu_1", "name": "look_up", "input": {}}
+            if kind == "tool_use"
+            else {"type": kind, kind: ""}
+        )
         pieces = cut(rng, text, longest)
         if kind != "tool_use" and pieces and rng.random() < 0.3:
             block[kind] = pieces.pop(0)
