@@ -65,7 +65,8 @@ def encode(record: Mapping[str, object]) -> bytes:
     """
     if type(record) is not dict:
         raise RecordError("a record is a plain dict")
-    if record.get("kind") not in KINDS:
+    kind = record.get("kind")
+    if type(kind) is not str or kind not in KINDS:
         raise RecordError("a record needs one of the known kinds in 'kind'")
     if (
         record.get("v") is not SCHEMA_VERSION
@@ -77,10 +78,10 @@ def encode(record: Mapping[str, object]) -> bytes:
     try:
         data = orjson.dumps(record, option=_OPTIONS)
     except orjson.JSONEncodeError as error:
-        raise RecordError(f"the {record['kind']} record has no canonical form: {_cause(error)}") from None
+        raise RecordError(f"the {kind} record has no canonical form: {_cause(error)}") from None
     if len(data) > MAX_BYTES:
         raise RecordError(
-            f"the {record['kind']} record has {len(data)} bytes; the log takes {MAX_BYTES}: keep a digest"
+            f"the {kind} record has {len(data)} bytes; the log takes {MAX_BYTES}: keep a digest"
         )
     return data
 

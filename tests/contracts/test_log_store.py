@@ -1,0 +1,191 @@
+"""What every log store keeps to, whatever database it lies in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lineage.control import ControlState
+from lineage.errors import LogUnavailable
+from lineage.sqlite_store import SqliteSource, SqliteStore
+from lineage.store import LogSource, LogStore
+from tests.support.records import intent
+
+Open = tuple[LogStore, Callable[[], LogSource]]
+
+
+@contextmanager
+def sqlite(path: Path) -> Iterator[Open]:
+    store = SqliteStore(path / "log.db")
+    yield store, lambda: SqliteSource(path / "log.db")
+    store.close()
+
+
+IMPLEMENTATIONS = {"sqlite": sqlite}
+
+
+@pytest.fixture(params=list(IMPLEMENTATIONS))
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    with IMPLEMENTATIONS[request.param](tmp_path) as pair:
+        yield pair
+
+
+@pytest.fixture
+def store(opened: Open) -> LogStore:
+    return opened[0]
+
+
+def test_a_new_store_is_empty(store: LogStore) -> None:
+    assert store.size() == 0
+    assert store.read(0, 10) == []
+    assert store.checkpoint() is None
+    assert store.checkpoints(-1, 10) == []
+    assert store.stored_tile(0, 0) is None
+    assert store.stored_tiles(0) == (0, 0)
+    assert store.levels() == 0
+    assert store.control() == ControlState()
+
+
+def test_appended_records_are_read_in_order_by_index(store: LogStore) -> None:
+    records = [intent(number) for number in range(25)]
+    store.append(0, records[:10])
+    store.append(10, records[10:])
+    assert store.size() == 25
+    assert store.read(0, 1_000) == list(enumerate(records))
+    assert store.read(7, 5) == list(enumerate(records))[7:12]
+    assert store.read(25, 5) == []
+    assert store.read(3, 0) == []
+
+
+@pytest.mark.parametrize("data", [b"x", b"\0\xff\0", b"y" * 65_535], ids=["one", "binary", "largest"])
+def test_bytes_come_back_as_they_went_in(store: LogStore, data: bytes) -> None:
+    store.append(0, [data])
+    assert store.read(0, 1) == [(0, data)]
+
+
+def test_an_index_that_is_taken_refuses_the_whole_batch(store: LogStore) -> None:
+    store.append(0, [b"a", b"b"])
+    with pytest.raises(LogUnavailable):
+        store.append(1, [b"c", b"d"])
+    assert store.read(0, 10) == [(0, b"a"), (1, b"b")]
+    store.append(2, [b"c"])
+    assert store.size() == 3
+
+
+def test_another_reader_sees_a_commit_as_soon_as_the_append_returns(opened: Open) -> None:
+    store, open_source = opened
+    source = open_source()
+    for number in range(20):
+        store.append(number, [intent(number)])
+        assert source.size() == number + 1
+        assert source.read(number, 1) == [(number, intent(number))]
+    source.close()
+
+
+def test_readers_in_threads_never_see_half_a_batch(opened: Open) -> None:
+    store, open_source = opened
+    faults: list[int] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        source = open_source()
+        while not stop.is_set():
+            size = source.size()
+            if size % 10 or len(source.read(0, 1_000)) % 10:
+                faults.append(size)
+        source.close()
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for batch in range(50):
+        store.append(batch * 10, [b"r"] * 10)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+def test_checkpoints_and_their_tiles_are_kept_together(store: LogStore) -> None:
+    store.save_checkpoint(3, b"note of 3", {(0, 0): b"t" * 96})
+    store.save_checkpoint(300, b"note of 300", {(0, 0): b"T" * 8_192, (0, 1): b"u" * 1_408, (1, 0): b"v" * 32})
+    assert store.checkpoint() == (300, b"note of 300")
+    assert store.checkpoints(-1, 10) == [(3, b"note of 3"), (300, b"note of 300")]
+    assert store.checkpoints(3, 10) == [(300, b"note of 300")]
+    assert store.checkpoints(-1, 1) == [(3, b"note of 3")]
+    assert store.stored_tile(0, 0) == b"T" * 8_192
+    assert store.stored_tile(1, 0) == b"v" * 32
+    assert store.stored_tile(1, 1) is None
+    assert store.stored_tiles(0) == (2, 2)
+    assert store.levels() == 2
+
+
+def test_a_checkpoint_of_a_size_that_has_one_is_refused_with_its_tiles(store: LogStore) -> None:
+    store.save_checkpoint(3, b"first", {(0, 0): b"a" * 96})
+    with pytest.raises(LogUnavailable):
+        store.save_checkpoint(3, b"second", {(0, 0): b"b" * 96})
+    assert store.checkpoint() == (3, b"first")
+    assert store.stored_tile(0, 0) == b"a" * 96
+
+
+def test_a_tile_beyond_a_hole_is_counted_but_does_not_lie_below_the_count(store: LogStore) -> None:
+    store.save_checkpoint(1, b"n", {(0, 0): b"a" * 32, (0, 2): b"b" * 32})
+    assert store.stored_tiles(0) == (2, 1)
+
+
+def containment(name: str, index: int, state: ControlState) -> ControlState:
+    record = {"kind": "containment.applied", "at": 1, "containment": name, "target_type": "principal"}
+    return state.fold({**record, "target": "acme/x", "reason": "r", "owner": "o", "until": 2}, index)
+
+
+def test_the_control_state_changes_with_its_records_or_not_at_all(opened: Open) -> None:
+    store, open_source = opened
+    one = containment("c1", 0, ControlState())
+    two = containment("c2", 1, one)
+    store.append(0, [b"r"], one.changes(ControlState()), one.epoch)
+    assert store.control() == one
+    with pytest.raises(LogUnavailable):
+        store.append(0, [b"taken"], two.changes(one), two.epoch)
+    assert store.control() == one
+    store.append(1, [b"s"], two.changes(one), two.epoch)
+    ended = two.fold({"kind": "containment.released", "containment": "c1", "by": "x", "reason": "y"}, 2)
+    store.append(2, [b"t"], ended.changes(two), ended.epoch)
+    source = open_source()
+    assert source.control() == ended
+    assert list(source.control().containments) == ["c2"]
+    source.close()
+
+
+def test_search_finds_bytes_in_a_range(store: LogStore) -> None:
+    store.append(0, [b"alpha", b"beta", b"gamma alpha", b"\0alpha\xff"])
+    assert store.search(b"alpha", 0, 4) == [(0, b"alpha"), (2, b"gamma alpha"), (3, b"\0alpha\xff")]
+    assert store.search(b"alpha", 1, 3) == [(2, b"gamma alpha")]
+    assert store.search(b"%", 0, 4) == []
+
+
+def test_search_is_bounded(store: LogStore) -> None:
+    store.append(0, [b"same"] * 1_500)
+    assert len(store.search(b"same", 0, 1_500)) == 1_000
+
+
+@pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
+def test_a_store_opened_again_has_everything(implementation: str, tmp_path: Path) -> None:
+    for number in range(3):
+        with IMPLEMENTATIONS[implementation](tmp_path) as (store, _):
+            assert store.size() == number
+            store.append(number, [intent(number)])
+
+
+def test_housekeeping_comes_due_and_loses_nothing(opened: Open) -> None:
+    store, open_source = opened
+    data = b"z" * 60_000
+    for number in range(200):
+        store.append(number, [data])
+        if store.untidy:
+            store.tidy()
+            assert not store.untidy
+    assert open_source().read(0, 1_000) == [(number, data) for number in range(200)]
