@@ -85,9 +85,10 @@ def residency(stage: Stage, screen: Screen, key: str, other: str) -> None:
         screen.fact("answer", chat.ask(QUESTION))
         screen.check(False, "the call is refused")
     except Refused as refused:
-        screen.fact("raises", f"{refused.name} (HTTP {refused.status})", marked=(refused.name,), colour="red")
+        screen.fact("raises", refused.name, marked=(refused.name,), colour="red")
         screen.fact("because", str(refused))
-        screen.check(refused.status == 403 and "EU" in str(refused), "the SDK's own exception carries the reason")
+        told = "the client's usual exception, status 403, tells the reason and the way out"
+        screen.check(refused.status == 403 and "EU" in str(refused), told)
     screen.check(stage.awaited(start, "call.refused", stage="decision"), "the refusal is in the log")
     screen.check(not stage.records(start, "call.intent"), "nothing was sent to any upstream")
     answer = anthropic_chat(stage.url, other).ask(QUESTION)

@@ -27,6 +27,8 @@ class Screen:
         self.width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns - 2))
         self.failures: list[str] = []
         self._number = 0
+        self._column = 0
+        self._word = ""
 
     def title(self, text: str, lead: str) -> None:
         """The first lines."""
@@ -63,20 +65,27 @@ class Screen:
     def opens(self, label: str) -> None:
         """Begin a fact whose text comes in pieces; `piece` and `closes` go on."""
         self._column = 0
+        self._word = ""
         click.echo(f"{INDENT}{click.style(label.ljust(LABEL), fg='cyan')}", nl=False)
 
     def piece(self, text: str) -> None:
-        """A piece of streamed text, shown as it comes."""
-        text = printable(text)
-        if self._column + len(text) > self.width - len(INDENT) - LABEL and text.startswith(" "):
-            click.echo(f"\n{INDENT}{' ' * LABEL}", nl=False)
-            self._column, text = 0, text.lstrip()
-        self._column += len(text)
-        click.echo(text, nl=False)
+        """A piece of streamed text, shown word by word as they are complete."""
+        *words, self._word = (self._word + printable(text)).split(" ")
+        for word in words:
+            self._show(word)
 
     def closes(self) -> None:
         """The streamed text is over."""
+        self._show(self._word)
         click.echo()
+
+    def _show(self, word: str) -> None:
+        if self._column + 1 + len(word) > self.width - len(INDENT) - LABEL:
+            click.echo(f"\n{INDENT}{' ' * LABEL}", nl=False)
+            self._column = 0
+        space = " " if self._column else ""
+        self._column += len(space) + len(word)
+        click.echo(space + word, nl=False)
 
     def check(self, passed: object, text: str) -> None:
         """Say that something is as told, or that it is not, which makes the demonstration fail."""
