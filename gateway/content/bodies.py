@@ -346,7 +346,7 @@ class PassedEvents:
         self._out += sse.write(event.name, event.data, event.id)
         return True
 
-    def _ends(self, data: str, name: str) -> bool:
+    def _ends(self, data: bytes, name: str) -> bool:
         if data == self._dialect.terminal_data and data:
             return True
         try:

@@ -88,7 +88,7 @@ class Channel:
         return new
 
     def _step(self, new: list[Match], final: bool) -> bool:
-        """One stretch up to a break, the end, or the end of a window; False when nothing more is certain."""
+        """One stretch up to a break, the end, or the end of a window; whether there may be more to take."""
         text, start = self._text, self.settled - self._base
         size = len(text) - start
         if not size:
@@ -103,7 +103,7 @@ class Channel:
                 self._force(text, start, new)
                 return True
         self._take(self._scanner.scan(text[:stop], start), stop, new)
-        return True
+        return size > WINDOW
 
     def _force(self, text: str, start: int, new: list[Match]) -> None:
         """No break in a whole window: take what begins in its first half; that cannot reach beyond the second."""

@@ -60,7 +60,7 @@ class Reading(NamedTuple):
 class Dialect(Protocol):
     """Reads events of one protocol. `terminal_data`: data that ends the stream without being JSON."""
 
-    terminal_data: str
+    terminal_data: bytes
 
     def read(self, name: str, value: dict[str, Json]) -> Reading:
         """Read one event whose data is a JSON object."""
@@ -111,7 +111,7 @@ def _tokens(pieces: list[Piece], group: Key, container: dict[str, Json]) -> None
 class OpenAI:
     """Chat completions, and the compatible servers with their additions."""
 
-    terminal_data = "[DONE]"
+    terminal_data = b"[DONE]"
 
     def __init__(self) -> None:
         self._open: set[int] = set()
@@ -179,7 +179,7 @@ class OpenAI:
 class Anthropic:
     """Messages."""
 
-    terminal_data = ""
+    terminal_data = b""
 
     def read(self, name: str, value: dict[str, Json]) -> Reading:
         """See `Dialect.read`."""
@@ -191,7 +191,7 @@ class Anthropic:
             delta = value.get("delta")
             if isinstance(delta, dict) and delta.get("type") not in ("signature_delta", "citations_delta"):
                 _grow(pieces, group, delta)
-            return Reading(pieces, "own", group)
+            return Reading(pieces, "own" if pieces else "group", group)
         if kind == "ping":
             return Reading(pieces, "none", group)
         if kind == "content_block_start":
@@ -226,7 +226,7 @@ class Anthropic:
 class Generic:
     """Any stream of JSON objects: what stands under `delta`, or in a field that is usually text, is taken to grow."""
 
-    terminal_data = "[DONE]"
+    terminal_data = b"[DONE]"
     _TEXT = frozenset({"text", "content", "delta", "completion", "response", "output", "message", "generated_text"})
     _LAST = frozenset({"response.completed", "response.failed", "response.incomplete", "message-end", "message_stop"})
     _ENDINGS = (".done", ".completed", "_stop", "-end", "_end", ".stop")

@@ -15,24 +15,34 @@ _COMMENT = re.compile(r"[A-Za-z .-]{0,40}")
 
 
 class Event:
-    """One event. `data` is None for a comment (`name` is its text then)."""
+    """One event. `data` is UTF-8, or None for a comment (`name` is its text then)."""
 
     __slots__ = ("data", "id", "name")
 
-    def __init__(self, name: str, data: str | None, id: str | None = None) -> None:
+    def __init__(self, name: str, data: bytes | None, id: str | None = None) -> None:
         self.name = name
         self.data = data
         self.id = id
 
 
-def write(name: str, data: str, id: str | None = None) -> bytes:
+def write(name: str, data: bytes, id: str | None = None) -> bytes:
     """The bytes of an event."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    if not name and id is None:
+        return b"data: " + data + b"\n\n"
     head = f"event: {name}\n" if name else ""
     if id is not None:
         head += f"id: {id}\n"
-    if "\n" in data:
-        data = data.replace("\n", "\ndata: ")
-    return f"{head}data: {data}\n\n".encode()
+    return head.encode() + b"data: " + data + b"\n\n"
+
+
+def text_of(data: bytes) -> str:
+    """The text of an event's data; ContentError."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ContentError("encoding", "an event is not UTF-8") from error
 
 
 def write_comment(text: str) -> bytes:
@@ -95,28 +105,28 @@ class EventParser:
     def _read(self, block: bytes, events: list[Event]) -> None:
         if len(block) > self._limit:
             raise ContentError("too_large", f"an event is larger than {self._limit} bytes")
-        try:
-            text = block.decode()
-        except UnicodeDecodeError as error:
-            raise ContentError("encoding", "an event is not UTF-8") from error
+        if block.startswith(b"data: ") and b"\n" not in block:
+            events.append(Event("", block[6:]))
+            return
         name, identifier = "", None
-        data: list[str] = []
-        for line in text.split("\n"):
-            field, colon, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "data":
+        data: list[bytes] = []
+        for line in block.split(b"\n"):
+            field, colon, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"data":
                 data.append(value)
-            elif field == "event":
-                name = value
-            elif field == "id" and "\x00" not in value:
-                identifier = value
+            elif field == b"event":
+                name = text_of(value)
+            elif field == b"id" and b"\x00" not in value:
+                identifier = text_of(value)
             elif colon and not field:
-                events.append(Event(value if _COMMENT.fullmatch(value) else "", None))
+                comment = value.decode(errors="replace")
+                events.append(Event(comment if _COMMENT.fullmatch(comment) else "", None))
         if not data:
             return
         if not _NAME.fullmatch(name) or (identifier is not None and not _ID.fullmatch(identifier)):
             raise ContentError("malformed", "an event has a name or id that is not plain text")
-        events.append(Event(name, "\n".join(data), identifier))
+        events.append(Event(name, b"\n".join(data), identifier))
 
 
 class LineParser:
@@ -144,7 +154,4 @@ class LineParser:
     def _event(self, line: bytes) -> Event:
         if len(line) > self._limit:
             raise ContentError("too_large", f"a line is larger than {self._limit} bytes")
-        try:
-            return Event("", line.decode().removesuffix("\r"))
-        except UnicodeDecodeError as error:
-            raise ContentError("encoding", "a line is not UTF-8") from error
+        return Event("", line.removesuffix(b"\r"))

@@ -1,0 +1,110 @@
+"""The order in which events leave: each when its texts are ready, none before an earlier one of the same text."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from gateway.content.channel import Channel
+from gateway.content.dialects import Key, Piece, Waits
+from gateway.content.errors import ContentError
+from gateway.content.json_text import Json
+from gateway.content.logprobs import Tokens
+from gateway.content.sse import Event
+from gateway.content.walk import Finding
+
+HELD = 8 << 20
+"""Most bytes of events that wait."""
+
+Queue = deque["Held"]
+
+
+class Held:
+    """An event that waits. `needs`: texts, and the offsets up to which they must be ready."""
+
+    __slots__ = ("event", "findings", "needs", "number", "pieces", "queues", "size", "tokens", "value")
+
+    def __init__(self, event: Event, value: Json, number: int) -> None:
+        self.event = event
+        self.value = value
+        self.number = number
+        self.size = 0
+        self.pieces: list[tuple[Channel, int, Piece]] = []
+        self.needs: list[tuple[Channel, int]] = []
+        self.findings: list[Finding] = []
+        self.tokens: list[Tokens] = []
+        self.queues: list[Queue] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is the first in all its queues, and its texts are certain."""
+        for queue in self.queues:
+            if queue[0] is not self:
+                return False
+        return all(channel.ready >= offset for channel, offset in self.needs)
+
+
+class Order:
+    """One queue for each text; an event stands in those of its texts, and leaves from all of them at once."""
+
+    def __init__(self) -> None:
+        self._barrier: Queue = deque()
+        self._queues: dict[Key, Queue] = {(): self._barrier}
+        self._moved: list[Queue] = []
+        self._free: list[Held] = []
+        self._size = 0
+
+    def queue(self, key: Key) -> Queue:
+        """The queue of the text `key`: one for each field of a choice, each block, each tool call."""
+        short = key[:5] if key[0] == "choices" else key[:2]
+        queue = self._queues.get(short)
+        if queue is None:
+            queue = self._queues[short] = deque()
+        return queue
+
+    def moved(self, queue: Queue) -> None:
+        """More of a text of this queue is ready."""
+        self._moved.append(queue)
+
+    def add(self, held: Held, waits: Waits, group: Key) -> None:
+        """Take an event whose `queues` are those of its texts; ContentError when too much waits."""
+        queues = held.queues
+        if waits in ("group", "all"):
+            queues += [
+                queue
+                for key, queue in self._queues.items()
+                if (waits == "all" or key[: len(group)] == group) and not any(queue is other for other in queues)
+            ]
+        elif self._barrier and waits != "none":
+            # An event that waits for everything has not left yet: nothing may overtake it.
+            queues.append(self._barrier)
+        if not queues:
+            self._free.append(held)
+            return
+        self._size += held.size
+        if self._size > HELD:
+            raise ContentError("too_large", f"more than {HELD} bytes of events wait for the end of a text")
+        for queue in queues:
+            queue.append(held)
+        self._moved.append(queues[0])
+
+    def leaving(self) -> list[Held]:
+        """Events that may leave now, as they came."""
+        leaving, self._free = self._free, []
+        moved = self._moved
+        while moved:
+            queue = moved.pop()
+            while queue and queue[0].ready:
+                held = queue[0]
+                for other in held.queues:
+                    other.popleft()
+                    if other and other is not queue:
+                        moved.append(other)
+                self._size -= held.size
+                leaving.append(held)
+        if len(leaving) > 1:
+            leaving.sort(key=_number)
+        return leaving
+
+
+def _number(held: Held) -> int:
+    return held.number
