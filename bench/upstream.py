@@ -1,6 +1,6 @@
 """A fast stand-in upstream for load: a JSON answer of about 600 bytes, or a stream of 20 events.
 
-It does as little as it can, so that the proxies before it are what is measured. A path that ends in `/stream` is
+It does as little as it can, so that the proxies before it are what is measured. A path with `/stream` in it is
 answered with server-sent events, each in a chunk and a write of its own; any other with a whole chat completion.
 Usage: python -m bench.upstream PORT WORKERS
 """
@@ -63,7 +63,7 @@ class Upstream(asyncio.Protocol):
             if len(data) < end + 4 + length:
                 break
             data = data[end + 4 + length :]
-            if head.split(b" ", 2)[1].endswith(b"/stream"):
+            if b"/stream" in head.split(b" ", 2)[1]:
                 self._turn(0)
             else:
                 self._transport.write(_WHOLE_ANSWER)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gateway.chunked import ChunkedReader
 from gateway.errors import FramingError
-from gateway.fields import Field, FieldTable, parse_length, split_head
+from gateway.fields import Entry, Field, FieldTable, parse_length, split_head
 from gateway.settings import Limits
 
 _INTERIM_ANSWERS = 8
@@ -99,7 +99,7 @@ class AnswerReader:
     def _read_head(self, data: bytes) -> bytes | None:
         """Read the head, over interim answers; returns what follows it, None while it is not complete."""
         while True:
-            end = data.find(b"\r\n\r\n", max(0, self._scanned - 3))
+            end = data.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0)
             if end < 0 or end > self._limits.headers:
                 self._check_partial(data)
                 return None
@@ -131,10 +131,10 @@ class AnswerReader:
         self._apply(status, raw.startswith(b"HTTP/1.0"), special)
         return status
 
-    def _apply(self, status: int, is_old: bool, special: list[tuple[int, bytes, bytes]]) -> None:
+    def _apply(self, status: int, is_old: bool, special: list[Entry]) -> None:
         once: dict[int, bytes] = {}
         connection = b""
-        for role, name, value in special:
+        for role, (name, value) in special:
             if role <= _CODING:
                 if role in once:
                     raise FramingError(502, "duplicate", f"the answer's header {name.decode()} is there twice")

@@ -18,6 +18,8 @@ _STATUS_LINES = {
     if status.value >= 200
 }
 _NO_BODY = -1
+_CHUNKED = b"transfer-encoding: chunked\r\n"
+_LAST = b"connection: close\r\n\r\n"
 
 
 class Handler(Protocol):
@@ -66,23 +68,12 @@ class Outlet(Protocol):
 class Exchange:
     """A request with its answer: `start`, any number of `write`, then `end`; or `abort`, or `refuse`.
 
-    Head and content that come in one turn of the event loop go out in one write. Once the client is gone every call
-    on it is without effect. `context`, `call` (id) and `dialect` belong to the handler; the last two shape refusals.
+    The head goes out with the first content, or alone where none follows in the same turn of the event loop. Once the
+    client is gone every call on it is without effect. `context`, `call` (id) and `dialect` belong to the handler; the
+    last two shape refusals.
     """
 
-    __slots__ = (
-        "_left",
-        "_outlet",
-        "_scheduled",
-        "_unsent",
-        "body",
-        "call",
-        "client",
-        "context",
-        "dialect",
-        "head",
-        "started",
-    )
+    __slots__ = ("_left", "_outlet", "_unsent", "body", "call", "client", "context", "dialect", "head", "started")
 
     def __init__(self, outlet: Outlet, head: RequestHead, client: str) -> None:
         self.head = head
@@ -94,8 +85,7 @@ class Exchange:
         self.started = False
         self._outlet: Outlet | None = outlet
         self._left: int | None = 0
-        self._unsent: list[bytes] = []
-        self._scheduled = False
+        self._unsent = b""
 
     @property
     def over(self) -> bool:
@@ -110,27 +100,25 @@ class Exchange:
     def start(self, status: int, headers: Sequence[Field], length: int | None) -> None:
         """Begin the answer. `length` in bytes frames it, None means chunked; `headers` must not frame it themselves.
 
-        With a length the head goes out together with the first content.
+        With a length the head waits for the first content, however long that takes.
         """
         outlet = self._outlet
         if outlet is None:
             return
         if self.started:
             raise GatewayError("an answer was started twice; a handler may call start once")
-        bodiless = self.head.method == "HEAD" or status in {204, 304}
-        fields = list(headers)
-        if length is not None:
-            if status not in {204, 304}:
-                fields.append((b"content-length", b"%d" % length))
-        elif not bodiless:
-            fields.append((b"transfer-encoding", b"chunked"))
-        if outlet.last:
-            fields.append((b"connection", b"close"))
+        framing = b""
+        bodiless = status in {204, 304}
+        if not bodiless:
+            framing = _CHUNKED if length is None else b"content-length: %d\r\n" % length
+            if self.head.method == "HEAD":
+                bodiless = True
+                framing = b"" if length is None else framing
+        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         self.started = True
         self._left = _NO_BODY if bodiless else length
-        self._unsent = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, write_fields(fields), b"\r\n"]
+        self._unsent = b"".join((line, write_fields(headers), framing, _LAST if outlet.last else b"\r\n"))
         if length is None:
-            self._scheduled = True
             outlet.soon(self._flush)
 
     def write(self, data: bytes) -> None:
@@ -142,22 +130,17 @@ class Exchange:
             raise GatewayError("content was written before the answer was started")
         left = self._left
         if left is None:
-            self._unsent += (b"%x\r\n" % len(data), data, b"\r\n")
+            data = b"%x\r\n%b\r\n" % (len(data), data)
         elif left == _NO_BODY:
             return
-        elif left <= len(data):
-            if left < len(data):
-                raise GatewayError(f"an answer has {len(data) - left} bytes more than its Content-Length")
-            self._left = 0
-            self._unsent.append(data)
-            self._flush()
-            return
+        elif left < len(data):
+            raise GatewayError(f"an answer has {len(data) - left} bytes more than its Content-Length")
         else:
             self._left = left - len(data)
-            self._unsent.append(data)
-        if not self._scheduled:
-            self._scheduled = True
-            outlet.soon(self._flush)
+        if self._unsent:
+            data = self._unsent + data
+            self._unsent = b""
+        outlet.send(data)
 
     def end(self) -> None:
         """Complete the answer. One that is shorter than its length is cut instead, so that the client notices."""
@@ -169,7 +152,7 @@ class Exchange:
             self.abort()
             return
         if left is None:
-            self._unsent.append(b"0\r\n\r\n")
+            self._unsent += b"0\r\n\r\n"
         self._flush()
         self._outlet = None
         outlet.finish()
@@ -209,13 +192,11 @@ class Exchange:
         await future
 
     def _flush(self) -> None:
-        self._scheduled = False
-        unsent = self._unsent
+        unsent, self._unsent = self._unsent, b""
         if unsent and self._outlet is not None:
-            self._outlet.send(b"".join(unsent))
-            unsent.clear()
+            self._outlet.send(unsent)
 
     def detach(self) -> None:
         """The client is gone: nothing that is written from now on goes anywhere."""
         self._outlet = None
-        self._unsent.clear()
+        self._unsent = b""

@@ -2,11 +2,13 @@
 
 The line ends and control bytes of a whole head are checked in one pass that runs in C, then every line is cut at its
 first colon. The names of well-known fields are looked up in a closed table, which spares both the check and the
-lower-casing; any other name is checked byte for byte.
+lower-casing; any other name is checked byte for byte. Lines that come again and again, such as `accept: */*`, are
+remembered whole, within a bound.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from gateway.errors import FramingError
@@ -16,24 +18,37 @@ Field = tuple[bytes, bytes]
 HEX_DIGITS = b"0123456789abcdefABCDEF"
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\r\n") + b"\x7f"
+_AMISS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
+_FAULTS = {
+    b"\n": ("bare_lf", "a line of the head ends in LF without CR"),
+    b"\r": ("bare_cr", "the head has a CR that no LF follows"),
+}
 _CONTROL_AS_LF = bytes.maketrans(_CONTROL, b"\n" * len(_CONTROL))
 
-_WELL_KNOWN = """
+# Fields that most messages of one client or upstream carry with the same value: their lines are remembered whole.
+_CONSTANT = """
 accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin
-access-control-expose-headers age allow alt-svc anthropic-beta anthropic-organization-id
-anthropic-ratelimit-requests-limit anthropic-ratelimit-requests-remaining anthropic-ratelimit-requests-reset
-anthropic-version authorization cache-control cf-cache-status cf-ray connection content-disposition content-encoding
-content-language content-length content-type cookie date etag expect expires host idempotency-key if-match
-if-modified-since if-none-match keep-alive last-modified link location openai-beta openai-organization
-openai-processing-ms openai-project openai-version origin pragma range referer request-id retry-after server
-set-cookie strict-transport-security te traceparent tracestate trailer transfer-encoding upgrade user-agent vary via
-www-authenticate x-api-key x-content-type-options x-cordon-key x-forwarded-for x-forwarded-host x-forwarded-proto
-x-ratelimit-limit-requests x-ratelimit-limit-tokens x-ratelimit-remaining-requests x-ratelimit-remaining-tokens
-x-ratelimit-reset-requests x-ratelimit-reset-tokens x-request-id x-should-retry x-stainless-arch x-stainless-async
-x-stainless-lang x-stainless-os x-stainless-package-version x-stainless-raw-response x-stainless-read-timeout
-x-stainless-retry-count x-stainless-runtime x-stainless-runtime-version x-stainless-timeout
+access-control-expose-headers alt-svc anthropic-beta anthropic-version cache-control connection content-encoding
+content-language content-type expect host keep-alive openai-beta openai-organization openai-project openai-version
+origin pragma server strict-transport-security te transfer-encoding upgrade user-agent vary x-content-type-options
+x-forwarded-for x-forwarded-host x-forwarded-proto x-should-retry x-stainless-arch x-stainless-async x-stainless-lang
+x-stainless-os x-stainless-package-version x-stainless-raw-response x-stainless-read-timeout x-stainless-retry-count
+x-stainless-runtime x-stainless-runtime-version x-stainless-timeout
+"""
+# Fields whose values differ from message to message or are nobody's business once the message is dealt with.
+_VARYING = """
+age allow anthropic-organization-id anthropic-ratelimit-requests-limit anthropic-ratelimit-requests-remaining
+anthropic-ratelimit-requests-reset authorization cf-cache-status cf-ray content-disposition content-length cookie date
+etag expires idempotency-key if-match if-modified-since if-none-match last-modified link location
+openai-processing-ms range referer request-id retry-after set-cookie traceparent tracestate trailer via
+www-authenticate x-api-key x-cordon-key x-ratelimit-limit-requests x-ratelimit-limit-tokens
+x-ratelimit-remaining-requests x-ratelimit-remaining-tokens x-ratelimit-reset-requests x-ratelimit-reset-tokens
+x-request-id
 """
 _SPELLINGS = (b"X-Stainless-OS", b"ETag", b"WWW-Authenticate", b"CF-RAY", b"TE", b"OpenAI-Organization")
+_REMEMBERED = 512
+_REMEMBERED_LENGTH = 128
+Entry = tuple[int, Field]
 
 
 class FieldTable:
@@ -50,31 +65,42 @@ class FieldTable:
         self._prefix = prefix
         self._underscores = underscores
         self._names: dict[bytes, tuple[bytes, int]] = {}
-        for name in _WELL_KNOWN.split():
+        for name in (_CONSTANT + _VARYING).split():
             lower = name.encode()
             self._names[lower] = self._names[name.title().encode()] = (lower, self._role(lower))
         for spelling in _SPELLINGS:
             self._names[spelling] = self._names[spelling.lower()]
+        self._constant = frozenset(_CONSTANT.encode().split())
+        self._lines: dict[bytes, Entry] = {}
 
-    def read(self, lines: list[bytes]) -> tuple[list[Field], list[tuple[int, bytes, bytes]]]:
-        """Plain fields as (name, value), the others as (role, name, value); both in order, names in lower case.
+    def read(self, lines: list[bytes]) -> tuple[list[Field], list[Entry]]:
+        """Plain fields, and those with a role together with it; both in order, names in lower case.
 
         `lines` have no line ends and passed `check_bytes`. Blanks around values are taken off.
         """
         plain: list[Field] = []
-        special: list[tuple[int, bytes, bytes]] = []
-        names = self._names
+        special: list[Entry] = []
+        remembered = self._lines
         for line in lines:
-            raw_name, colon, value = line.partition(b":")
-            known = names.get(raw_name)
-            if known is None or not colon:
-                known = self._unknown(raw_name, colon)
-            name, role = known
-            if role:
-                special.append((role, name, value.strip(b" \t")))
+            entry = remembered.get(line) or self._read_line(line)
+            if entry[0]:
+                special.append(entry)
             else:
-                plain.append((name, value.strip(b" \t")))
+                plain.append(entry[1])
         return plain, special
+
+    def _read_line(self, line: bytes) -> Entry:
+        raw_name, colon, value = line.partition(b":")
+        known = self._names.get(raw_name)
+        if known is None or not colon:
+            known = self._unknown(raw_name, colon)
+        name, role = known
+        entry = (role, (name, value.strip(b" \t")))
+        if name in self._constant and len(line) <= _REMEMBERED_LENGTH:
+            if len(self._lines) >= _REMEMBERED:
+                self._lines.clear()
+            self._lines[line] = entry
+        return entry
 
     def _role(self, name: bytes) -> int:
         if self._prefix is not None and name.startswith(self._prefix[0]):
@@ -113,14 +139,10 @@ def split_head(raw: bytes, longest: int, most: int) -> list[bytes]:
 
 
 def check_bytes(piece: bytes) -> None:
-    """Refuse control bytes, and CR or LF apart from each other, in a piece of a head that ends on a line's bounds."""
-    ends = piece.count(b"\r\n")
-    if piece.count(b"\n") != ends:
-        raise FramingError(400, "bare_lf", "a line of the head ends in LF without CR")
-    if piece.count(b"\r") != ends:
-        raise FramingError(400, "bare_cr", "the head has a CR that no LF follows")
-    if piece.translate(None, _CONTROL) != piece:
-        raise FramingError(400, "control_byte", "the head has a control byte")
+    """Refuse a piece of a head, cut anywhere but within a CRLF, for its first control byte or half of a line end."""
+    found = _AMISS.search(piece)
+    if found is not None:
+        raise FramingError(400, *_FAULTS.get(found[0], ("control_byte", "the head has a control byte")))
 
 
 def write_fields(fields: Sequence[Field]) -> bytes:

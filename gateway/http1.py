@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from gateway.chunked import ChunkedReader
 from gateway.errors import FramingError
-from gateway.fields import TOKEN, Field, FieldTable, check_bytes, parse_length, split_head
+from gateway.fields import TOKEN, Entry, Field, FieldTable, check_bytes, parse_length, split_head
 from gateway.normalise import normalise_host, normalise_target
 from gateway.settings import Limits
 
@@ -253,11 +253,11 @@ def _split_absolute(form: bytes) -> tuple[bytes, bytes]:
     return authority, target if target.startswith(b"/") else b"/" + target
 
 
-def _apply(head: RequestHead, special: list[tuple[int, bytes, bytes]]) -> None:
+def _apply(head: RequestHead, special: list[Entry]) -> None:
     """Read the fields that frame the message or stay on this connection, and refuse what has two readings."""
     once: dict[int, bytes] = {}
     connection = b""
-    for role, name, value in special:
+    for role, (name, value) in special:
         if role <= _CODING:
             if role in once:
                 raise FramingError(400, name.decode().replace("-", "_"), f"the header {name.decode()} is there twice")
