@@ -1,6 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol with what it lacks: a time limit on a request's head.
+"""uvicorn's HTTP/1.1 protocol with what it lacks: a time limit on a request's head, and silence about addresses.
 
-Without it, connections that send nothing would hold every place there is.
+Without the limit, connections that send nothing would hold every place there is. uvicorn writes its lines about
+requests to any handler of the process, whatever its own setting says; one-time links are addresses, so it writes none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class BoundedHead(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self.access_log = False
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -29,6 +31,12 @@ class BoundedHead(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
         elif self._deadline is None:
+            self._wait()
+
+    def on_response_complete(self) -> None:
+        """The next head may have begun to come in meanwhile."""
+        super().on_response_complete()
+        if self._deadline is None and self.cycle.response_complete and self.conn.trailing_data[0]:
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
