@@ -6,8 +6,8 @@ records from that place on are shown again; the outbox strikes out what was writ
 
     wake → read a batch → observe → write what was emitted → (once a second) store → wait
 
-Waking comes from the log writer's notice of a commit. Between two batches there is a short pause, so that under load a
-batch holds many records and the gateway, on the same cores, is not kept waiting.
+Waking comes from the log writer's notice of a commit. After a batch that led to nothing there is a short pause, so that
+under load a batch holds many records and the gateway, on the same cores, is not kept waiting.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lineage.errors import LineageError
 from lineage.metrics import Meter
 from lineage.state import metadata
 
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.02
 IDLE_SECONDS = 1.0
 """Without any notice the log is looked at this often: a notice may be lost while the writer restarts."""
 RETRY_SECONDS = 0.2
@@ -100,27 +100,34 @@ class Follower:
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Follow the log until `stop`; `ready` is called once all that was there at the start was seen and acted on."""
+        stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self._awake.set())
         told = False
-        await self._begin(stop)
-        while not stop.is_set():
-            self._awake.clear()
-            try:
-                pause = await self._turn()
-            except LineageError as error:
-                _log.warning("log_unreadable", problem=str(error))
-                pause = RETRY_SECONDS
-            if not told and self._next >= self._certain and not len(self._outbox):
-                told = True
-                ready()
-            if pause == PAUSE_SECONDS:
-                await asyncio.sleep(pause)
-            else:
-                await self._wait(stop, pause)
-        await self._finish()
+        try:
+            await self._begin(stop)
+            while not stop.is_set():
+                self._awake.clear()
+                await self._wait(await self._safe_turn())
+                if not told and self._next >= self._certain and not len(self._outbox):
+                    told = True
+                    ready()
+            await self._finish()
+        finally:
+            stopping.cancel()
+
+    async def _safe_turn(self) -> float:
+        try:
+            return await self._turn()
+        except LineageError as error:
+            _log.warning("log_unreadable", problem=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+            return 0.0
 
     async def _turn(self) -> float:
         """One batch and what follows from it; how long to wait for a notice before the next, in seconds."""
+        before = self._next
         more = self.observe_batch()
+        waiting = len(self._outbox)
         if not await self._write():
             await asyncio.sleep(RETRY_SECONDS)
             self._certain = self._reader.size()
@@ -128,7 +135,9 @@ class Follower:
         self._store_if_due()
         self._meter.set("cordon_follower_waiting_records", len(self._outbox))
         self._meter.set("cordon_follower_lag_records", self._reader.size() - self._next if more else 0)
-        return PAUSE_SECONDS if more else self._idle_seconds()
+        if self._next > before and not waiting:
+            await asyncio.sleep(PAUSE_SECONDS)
+        return 0.0 if more else self._idle_seconds()
 
     async def _begin(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -137,7 +146,7 @@ class Follower:
                 return
             except (LineageError, SQLAlchemyError) as error:
                 _log.warning("follower_waits", problem=str(error))
-                await self._wait(stop, RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
     def restore(self, size: int) -> None:
         """Take up each consumer's stored place and snapshot, where the log has `size` records now."""
@@ -192,13 +201,12 @@ class Follower:
             return IDLE_SECONDS
         return min(IDLE_SECONDS, max(0.0, self._store_after - time.monotonic()) + 0.001)
 
-    async def _wait(self, stop: asyncio.Event, seconds: float) -> None:
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._awake, stop)]
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    async def _wait(self, seconds: float) -> None:
+        """Wait for a notice, or so long."""
+        if seconds > 0 and not self._awake.is_set():
+            timer = asyncio.get_running_loop().call_later(seconds, self._awake.set)
+            await self._awake.wait()
+            timer.cancel()
 
     @property
     def _unstored(self) -> bool:

@@ -9,8 +9,9 @@ clients where these are installed, checks that each went as told, and shows what
     thief       the scene with the stolen key
     evidence    the records, a proof of inclusion, the verification
     screen      how it is told
+    session     the order of it all
 """
 
-from cordon.demo.play import play
+from cordon.demo.session import play
 
 __all__ = ["play"]

@@ -9,18 +9,18 @@ import orjson
 
 from cordon.demo.clients import Refused, anthropic_chat, openai_chat, problem_of, request
 from cordon.demo.screen import Screen
-from cordon.demo.stage import Stage
+from cordon.demo.stage import Keys, Stage
 
 CARD: Final = "4111 1111 1111 1111"
 IBAN: Final = "DE89 3704 0044 0532 0130 00"
 QUESTION: Final = "What is the capital of France?"
 
 
-def allowed(stage: Stage, screen: Screen, key: str) -> None:
+def allowed(stage: Stage, screen: Screen, keys: Keys) -> None:
     """A chat that policy allows, whole."""
     screen.scene("An allowed chat, answered whole")
     start = stage.size()
-    chat = openai_chat(stage.url, key)
+    chat = openai_chat(stage.url, keys.support)
     screen.fact("client", f"{chat.name}, with Cordon's address as base URL and a Cordon key")
     screen.fact("asks", QUESTION)
     answer = chat.ask(QUESTION)
@@ -35,11 +35,11 @@ def allowed(stage: Stage, screen: Screen, key: str) -> None:
     )
 
 
-def streamed(stage: Stage, screen: Screen, key: str) -> None:
+def streamed(stage: Stage, screen: Screen, keys: Keys) -> None:
     """The same, streamed."""
     screen.scene("The same, streamed")
     start = stage.size()
-    chat = openai_chat(stage.url, key)
+    chat = openai_chat(stage.url, keys.support)
     screen.fact("asks", QUESTION)
     screen.opens("answer")
     pieces = 0
@@ -54,12 +54,12 @@ def streamed(stage: Stage, screen: Screen, key: str) -> None:
     screen.check(outcome, f"its end was held until the outcome was on the disk (record {_index(outcome)})")
 
 
-def masked(stage: Stage, screen: Screen, key: str) -> None:
+def masked(stage: Stage, screen: Screen, keys: Keys) -> None:
     """Personal data is masked before it leaves."""
     screen.scene("Personal data is masked on the way out")
     start = stage.size()
     prompt = f"Draft a reply: refund 49.90 EUR to card {CARD}, or to {IBAN} if the card is closed."
-    chat = openai_chat(stage.url, key)
+    chat = openai_chat(stage.url, keys.support)
     screen.fact("sent", prompt, marked=(CARD, IBAN), colour="red")
     answer = chat.ask(prompt)
     received = str(orjson.loads(stage.upstream_received())["messages"][0]["content"])
@@ -74,11 +74,11 @@ def masked(stage: Stage, screen: Screen, key: str) -> None:
     )
 
 
-def residency(stage: Stage, screen: Screen, key: str, other: str) -> None:
+def residency(stage: Stage, screen: Screen, keys: Keys) -> None:
     """A call that would take a tenant's data out of its jurisdictions is refused."""
     screen.scene("Refused: the data may not go there")
     start = stage.size()
-    chat = anthropic_chat(stage.url, key)
+    chat = anthropic_chat(stage.url, keys.support)
     screen.fact("client", f"{chat.name}; acme's data must stay in the EU, this route's endpoint is in the US")
     screen.fact("asks", QUESTION)
     try:
@@ -91,16 +91,16 @@ def residency(stage: Stage, screen: Screen, key: str, other: str) -> None:
         screen.check(refused.status == 403 and "EU" in str(refused), told)
     screen.check(stage.awaited(start, "call.refused", stage="decision"), "the refusal is in the log")
     screen.check(not stage.records(start, "call.intent"), "nothing was sent to any upstream")
-    answer = anthropic_chat(stage.url, other).ask(QUESTION)
+    answer = anthropic_chat(stage.url, keys.analyst).ask(QUESTION)
     screen.check("Paris" in answer, "globex, whose data may go to the US, gets its answer from the same route")
 
 
-def blocked(stage: Stage, screen: Screen, key: str) -> None:
+def blocked(stage: Stage, screen: Screen, keys: Keys) -> None:
     """An answer that must not come out is stopped in the middle of its stream."""
     screen.scene("Blocked in mid-stream: the answer must not come out")
     start = stage.size()
     question = "What do the board minutes say?"
-    chat = openai_chat(stage.url, key)
+    chat = openai_chat(stage.url, keys.support)
     screen.fact("asks", question)
     screen.opens("answer")
     text = ""
@@ -123,13 +123,13 @@ def blocked(stage: Stage, screen: Screen, key: str) -> None:
     screen.check(outcome, f"the outcome says blocked (record {_index(outcome)})")
 
 
-def connector(stage: Stage, screen: Screen, key: str) -> None:
+def connector(stage: Stage, screen: Screen, keys: Keys) -> None:
     """Any HTTP API can stand behind Cordon."""
     screen.scene("A plain HTTP connector")
     start = stage.size()
     screen.fact("calls", "GET /crm/customers/1001")
     began = time.perf_counter()
-    answer = request("GET", f"{stage.url}/crm/customers/1001", {"authorization": f"Bearer {key}"})
+    answer = request("GET", f"{stage.url}/crm/customers/1001", {"authorization": f"Bearer {keys.support}"})
     took = (time.perf_counter() - began) * 1000
     customer = orjson.loads(answer.read())
     screen.fact("answer", ", ".join(f"{name} {value}" for name, value in customer.items()))

@@ -53,14 +53,17 @@ class Screen:
             click.echo(f"{INDENT}{click.style(line, dim=True)}")
 
     def fact(self, label: str, text: str, marked: Sequence[str] = (), colour: str = "yellow") -> None:
-        """A labelled text, wrapped; the parts in `marked` are coloured."""
+        """A labelled text, wrapped; the words of the texts in `marked` are coloured."""
+        words = {word for text in marked for word in text.split()}
         room = self.width - len(INDENT) - LABEL
         lines = textwrap.wrap(printable(text), room, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
-            for part in marked:
-                line = line.replace(part, click.style(part, fg=colour, bold=True))
+            shown = " ".join(
+                click.style(word, fg=colour, bold=True) if word.strip(".,") in words else word
+                for word in line.split(" ")
+            )
             name = click.style((label if number == 0 else "").ljust(LABEL), fg="cyan")
-            click.echo(f"{INDENT}{name}{line}")
+            click.echo(f"{INDENT}{name}{shown}")
 
     def opens(self, label: str) -> None:
         """Begin a fact whose text comes in pieces; `piece` and `closes` go on."""

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
@@ -38,13 +39,27 @@ MARK: Final = ".cordon-demo"
 Record = dict[str, Any]
 
 
-class Stage:
-    """What the scenes need of the running Cordon."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Keys of the callers: two of acme, whose data must stay in the EU, and one of globex, which may use the US too."""
 
-    def __init__(self, config: Config, reader: LogReader) -> None:
+    support: str
+    ci_bot: str
+    analyst: str
+
+
+class Stage:
+    """What the scenes need of the running Cordon; `file` is its configuration."""
+
+    def __init__(self, file: Path, config: Config, reader: LogReader) -> None:
+        self.file = file
         self.config = config
         self.reader = reader
         self.url = f"http://{config.gateway.listen}"
+
+    def keys(self) -> Keys:
+        """A key for each of the callers."""
+        return Keys(self.key("support-bot", "acme"), self.key("ci-bot", "acme"), self.key("analyst", "globex"))
 
     def key(self, name: str, tenant: str) -> str:
         """A new key for `tenant/name`."""
@@ -105,7 +120,7 @@ def stage(directory: Path) -> Iterator[Stage]:
         config = load(file)
         reader = open_reader(config.data_dir)
         held.callback(reader.close)
-        yield Stage(config, reader)
+        yield Stage(file, config, reader)
 
 
 def _made_anew(directory: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Final
 from cordon.demo.clients import Refused, openai_chat, request
 from cordon.demo.scenes import QUESTION
 from cordon.demo.screen import Screen
-from cordon.demo.stage import Stage
+from cordon.demo.stage import Keys, Stage
 
 PROBES: Final = (
     ("GET", "/payments/transfers", None),
@@ -47,8 +47,9 @@ class _Stream:
         self.over.set()
 
 
-def stolen_key(stage: Stage, screen: Screen, key: str, principal: str) -> None:
-    """Play the scene; `key` is that of `principal`."""
+def stolen_key(stage: Stage, screen: Screen, keys: Keys) -> None:
+    """The key of acme/ci-bot is in two hands."""
+    key, principal = keys.ci_bot, "acme/ci-bot"
     screen.scene("A stolen key probes, is contained, and is released")
     start = stage.size()
     threshold = stage.config.detection.refusal_burst.threshold

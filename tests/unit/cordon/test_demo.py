@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from cordon.demo.clients import Anthropic, Chat, OpenAI, Plain, Refused, problem_of, request
 from cordon.demo.screen import Screen, plain
-from cordon.demo.stage import stage
+from cordon.demo.stage import _made_anew, stage
 from cordon.errors import SupervisorError
 from tests.support.upstream import Upstream, upstream
 
@@ -93,6 +94,18 @@ def test_nothing_from_outside_can_move_the_cursor(capsys: pytest.CaptureFixture[
     screen.closes()
     output = capsys.readouterr().out
     assert "\x1b[2J" not in output and "\x07" not in output
+
+
+def test_what_an_earlier_demo_left_is_removed(tmp_path: Path) -> None:
+    made = _made_anew(tmp_path / "demo")
+    (made / "var").mkdir()
+    assert not any(path.name == "var" for path in _made_anew(tmp_path / "demo").iterdir())
+
+
+def test_a_path_too_long_for_a_socket_is_replaced_by_a_short_one(tmp_path: Path) -> None:
+    made = _made_anew(tmp_path / ("long" * 30))
+    assert len(str(made)) < 60 and made != tmp_path
+    shutil.rmtree(made)
 
 
 def test_a_directory_that_is_not_of_a_demo_is_left_alone(tmp_path: Path) -> None:

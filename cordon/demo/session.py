@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import click
 
 from cordon.demo import evidence, scenes, thief
+from cordon.demo.clients import Refused
 from cordon.demo.screen import Screen
-from cordon.demo.stage import stage
+from cordon.demo.stage import Keys, Stage, stage
+
+SCENES: Final[tuple[Callable[[Stage, Screen, Keys], None], ...]] = (
+    scenes.allowed,
+    scenes.streamed,
+    scenes.masked,
+    scenes.residency,
+    scenes.blocked,
+    scenes.connector,
+    thief.stolen_key,
+)
+EVIDENCE: Final[tuple[Callable[[Stage, Screen], None], ...]] = (
+    evidence.show_records,
+    evidence.show_proof,
+    evidence.show_verification,
+)
 
 
 def play(directory: Path) -> int:
@@ -22,19 +40,15 @@ def play(directory: Path) -> int:
     )
     with stage(directory) as running:
         screen.paragraph(f"They are up after {time.monotonic() - began:.0f} s: the gateway at {running.url}.")
-        support, ci_bot = running.key("support-bot", "acme"), running.key("ci-bot", "acme")
-        analyst = running.key("analyst", "globex")
-        scenes.allowed(running, screen, support)
-        scenes.streamed(running, screen, support)
-        scenes.masked(running, screen, support)
-        scenes.residency(running, screen, support, analyst)
-        scenes.blocked(running, screen, support)
-        scenes.connector(running, screen, support)
-        thief.stolen_key(running, screen, ci_bot, "acme/ci-bot")
-        evidence.show_records(running, screen)
-        evidence.show_proof(running, screen)
-        evidence.show_verification(running, screen)
-        data_dir = running.config.data_dir
+        keys = running.keys()
+        for scene in SCENES:
+            try:
+                scene(running, screen, keys)
+            except (Refused, OSError) as error:
+                screen.check(False, f"the scene is played to its end; {type(error).__name__}: {error}")
+        for show in EVIDENCE:
+            show(running, screen)
+        file = running.file
     click.echo()
     if screen.failures:
         click.secho(f"  {len(screen.failures)} things did not go as told:", fg="red", bold=True)
@@ -42,7 +56,7 @@ def play(directory: Path) -> int:
             click.echo(f"  - {failure}")
         return 1
     click.secho("  Everything went as told.", fg="green", bold=True)
-    screen.paragraph(f"The log stays for you to look at: cordon log show -c {_short(data_dir.parent / 'cordon.yaml')}")
+    screen.paragraph(f"The log stays for you to look at: cordon log show -c {_short(file)}")
     click.echo()
     return 0
 
