@@ -79,6 +79,7 @@ class Child:
         self._deadline = 0.0
         self._worked_since = 0.0
         self._stopping = False
+        self._killed = False
         self._first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
 
@@ -122,7 +123,7 @@ class Child:
 
     def kill(self) -> None:
         """End the process at once, for good."""
-        self._stopping = True
+        self._stopping = self._killed = True
         self.signal(signal.SIGKILL)
 
     async def stop(self, patience: float) -> bool:
@@ -134,9 +135,9 @@ class Child:
         done, _ = await asyncio.wait((self._task,), timeout=patience)
         if not done:
             log.warning("killed: it did not finish in time", process=self.name, seconds=patience)
-            self.signal(signal.SIGKILL)
+            self.kill()
             await asyncio.wait((self._task,), timeout=5)
-        return bool(done)
+        return not self._killed
 
     async def _keep(self) -> None:
         backoff = Backoff()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cordon import certificates
 from cordon.yaml_file import Place
+from lineage.paths import Paths
 
 if TYPE_CHECKING:
     from cordon.config import Config
+
+LONGEST_SOCKET: Final = 103
+"""Bytes of a Unix socket's path: 108 on Linux, 104 elsewhere, the closing zero included."""
 
 Conflict = tuple[Place, str]
 
@@ -36,6 +41,10 @@ def conflicts(config: Config) -> Iterator[Conflict]:
         problem = certificates.authority_fault(endpoint.ca) if endpoint.ca else None
         if problem:
             yield (*where, "ca"), problem
+    socket = len(os.fsencode(Paths(config.data_dir).socket))
+    if socket > LONGEST_SOCKET:
+        text = f"the path is too long for the Unix socket in it ({socket} bytes, at most {LONGEST_SOCKET}); shorten it"
+        yield ("data_dir",), text
     if not config.policy.bundle.is_dir():
         yield ("policy", "bundle"), f"{config.policy.bundle} is not a directory with a policy bundle"
 

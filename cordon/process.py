@@ -65,6 +65,7 @@ async def _live(role: str, slot: int) -> int:
         await asyncio.sleep(life.config.gateway.limits.drain_time)
         os._exit(1)
 
+    channel.send(beat=1)  # the first of them now: the imports of a role hold the event loop up
     helpers = [asyncio.create_task(beat()), asyncio.create_task(listen())]
     try:
         await ROLES[role](life)

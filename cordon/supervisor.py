@@ -100,6 +100,10 @@ class Supervisor:
         """The process of this name, such as gateway-0."""
         return next(child for child in self.children if child.name == name)
 
+    def runs(self, name: str) -> bool:
+        """Whether a process of this name is kept here."""
+        return any(child.name == name for child in self.children)
+
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does; the second time kills."""
         if self._stop.is_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
@@ -43,23 +43,39 @@ def up(file: Path, first: bool, as_json: bool) -> int:
     def greet(supervisor: Supervisor) -> None:
         running = _as_bound(supervisor)
         welcome = first_run.welcome(running, BOOT) if first else None
-        click.echo(json_text(_facts(running, welcome), compact=True) if as_json else _greeting(running, file, welcome))
+        click.echo(_json(_facts(running, welcome)) if as_json else _greeting(running, file, welcome))
 
     return _run(config, file, EVERYTHING, greet)
 
 
 @click.command()
 @file_option
-def gateway(file: Path) -> int:
+@json_option
+def gateway(file: Path, as_json: bool) -> int:
     """Run the data plane alone: log writer and gateway workers."""
-    return _run(load(file), file, frozenset({WRITER, GATEWAY, STAND_IN}))
+
+    def greet(supervisor: Supervisor) -> None:
+        url = first_run.gateway_url(_as_bound(supervisor))
+        click.echo(_json({"gateway": url}) if as_json else f"The gateway is up at {url} (Ctrl-C stops it)")
+
+    return _run(load(file), file, frozenset({WRITER, GATEWAY, STAND_IN}), greet)
 
 
 @click.command()
 @file_option
-def soc(file: Path) -> int:
+@json_option
+def soc(file: Path, as_json: bool) -> int:
     """Run the SOC alone, beside a running `cordon gateway`: detectors and console."""
-    return _run(load(file), file, frozenset({SOC, CONTROL}))
+
+    def greet(supervisor: Supervisor) -> None:
+        url = first_run.console_url(_as_bound(supervisor))
+        click.echo(_json({"console": url}) if as_json else f"The SOC is up, its console at {url} (Ctrl-C stops it)")
+
+    return _run(load(file), file, frozenset({SOC, CONTROL}), greet)
+
+
+def _json(facts: Mapping[str, str]) -> str:
+    return json_text(facts, compact=True)
 
 
 def _run(
@@ -90,7 +106,7 @@ def _as_bound(supervisor: Supervisor) -> Config:
     for name, child in (("gateway", "gateway-0"), ("control", "control-0")):
         section = getattr(config, name)
         host, _, port = section.listen.rpartition(":")
-        if port == "0":
+        if port == "0" and supervisor.runs(child):
             bound = section.model_copy(update={"listen": f"{host}:{supervisor.child(child).facts['port']}"})
             config = config.model_copy(update={name: bound})
     return config

@@ -218,3 +218,8 @@ def test_a_bundle_of_authorities_is_looked_at(tmp_path: Path) -> None:
     ]
     write_certificate(tmp_path / "ca.pem", tmp_path / "ca.key")
     assert loaded(tmp_path, text).routes[0].endpoints[0].ca == tmp_path / "ca.pem"
+
+
+def test_a_data_directory_that_no_socket_fits_into_is_refused(tmp_path: Path) -> None:
+    found = problems(tmp_path, "data_dir: " + "x" * 110 + "\npolicy: {bundle: .}\n")
+    assert found[0].startswith("cordon.yaml:1: data_dir: the path is too long for the Unix socket in it")
