@@ -31,17 +31,21 @@ _DATA_READERS: Final = {"data.json": read_json, "data.yaml": read_yaml, "data.ym
 class Bundle:
     """A bundle's content. Paths are relative to its folder, with `/`.
 
-    `revision` is the first 16 hex digits of SHA-256 over paths and bytes of all that is served; `label` is for people
-    (the manifest's revision, or the folder's name). `data` is the merged data and `data_json` its JSON text.
+    `digest` is the SHA-256, in hex, over paths and bytes of all that is served; `label` is for people (the manifest's
+    revision, or the folder's name). `data` is the merged data and `data_json` its JSON text.
     """
 
     label: str
-    revision: str
+    digest: str
     modules: Mapping[str, str]
     tests: Mapping[str, str]
     data: Mapping[str, object]
     data_json: str
-    sources: Mapping[str, bytes]
+
+    @property
+    def revision(self) -> str:
+        """The short name of this content in records: the digest's first 16 digits."""
+        return self.digest[:16]
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -79,7 +83,7 @@ def make_bundle(files: Mapping[str, bytes], label: str = "bundle") -> Bundle:
     if problems:
         raise BundleError(sorted(problems))
     text = orjson.dumps(data).decode()
-    return Bundle(label, digest.hexdigest()[:16], modules, tests, data, text, dict(files))
+    return Bundle(label, digest.hexdigest(), modules, tests, data, text)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
@@ -95,6 +99,15 @@ def read_files(folder: Path) -> dict[str, bytes]:
                 [Problem(".", 0, 0, "size", f"more than {MAX_FILES} files or {MAX_BUNDLE} bytes", "split the bundle")]
             )
     return files
+
+
+def signature(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes when a bundle is changed: path, time, size and inode of each file; () where it cannot be read."""
+    try:
+        states = [(place, path.stat()) for path, place in walk(folder)]
+    except (OSError, BundleError):
+        return ()
+    return tuple((place, state.st_mtime_ns, state.st_size, state.st_ino) for place, state in states)
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -8,8 +8,8 @@ is thrown away, so that nothing of one call's evaluation can reach the next call
 from __future__ import annotations
 
 import os
-import re
-from typing import Final, Literal, overload
+from collections.abc import Mapping
+from typing import Literal, overload
 
 os.environ.setdefault("RUST_LIB_BACKTRACE", "0")  # an error would cost a stack walk, and callers can provoke errors
 
@@ -18,23 +18,29 @@ from regorus import Engine
 from policies.bundle import Bundle
 from policies.engine import AnswerMoment, Moment
 from policies.envoy import read_envoy
-from policies.errors import BundleError, PolicyError, Problem
+from policies.errors import BundleError, PolicyError
 from policies.numbers import inexact_number
+from policies.rego.exact import install
+from policies.rego.failure import evaluation_failure, parse_problem
+from policies.rego.tree import new_engine
 from policies.result import AnswerDecision, RequestDecision, read_answer, read_request
 from policies.settings import Policy
-
-_PLACE: Final = re.compile(r"^--> (?P<file>.+):(?P<line>\d+):(?P<column>\d+)$", re.MULTILINE)
-_ERROR: Final = re.compile(r"^error: (?P<text>.+)$", re.MULTILINE)
 
 
 class EmbeddedEngine:
     """Decides by one bundle inside the calling thread. It belongs to the thread that made it.
 
-    The bundle must have been admitted (`policies.admission`): this class trusts that it terminates.
+    The bundle is one that `policies.admission` let through: this class trusts that it ends, and that the guards that
+    make it exact are in place.
     """
 
-    def __init__(self, bundle: Bundle, settings: Policy) -> None:
+    def __init__(
+        self, bundle: Bundle, settings: Policy, reads: Mapping[str, frozenset[str] | None] | None = None
+    ) -> None:
         self.revision = bundle.revision
+        reads = reads or {}
+        self.request_reads = reads.get(settings.request_rule)
+        self.answer_reads = reads.get(settings.response_rule)
         self._request_rule = settings.request_rule
         self._response_rule = settings.response_rule
         self._read_request = read_envoy if settings.result_style == "opa-envoy" else read_request
@@ -66,7 +72,7 @@ class EmbeddedEngine:
             return self._engine.eval_rule_as_json(rule)
         except Exception as error:
             self._engine = self._pristine.clone()
-            raise PolicyError(_evaluation_failure(str(error))) from None
+            raise PolicyError(evaluation_failure(str(error))) from None
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
@@ -75,8 +81,9 @@ class EmbeddedEngine:
 
 
 def build(bundle: Bundle) -> Engine:
-    """Make an engine of a bundle; BundleError with the place where a module does not parse."""
-    engine = Engine()
+    """Make an engine of a bundle; BundleError with the place of what does not parse or compile."""
+    engine = new_engine()
+    install(engine)
     problems = []
     for file, text in bundle.modules.items():
         try:
@@ -85,23 +92,9 @@ def build(bundle: Bundle) -> Engine:
             problems.append(parse_problem(file, str(error)))
     if problems:
         raise BundleError(problems)
-    engine.add_data_json(bundle.data_json)
+    try:
+        engine.add_data_json(bundle.data_json)
+        engine.eval_query_as_json("true")  # prepares all modules, once for all clones
+    except Exception as error:
+        raise BundleError([parse_problem("", str(error), "compile")]) from None
     return engine
-
-
-def parse_problem(file: str, message: str) -> Problem:
-    """Read place and reason out of the engine's message about a module that it could not parse."""
-    place = _PLACE.search(message)
-    reason = _ERROR.search(message)
-    line, column = (int(place["line"]), int(place["column"])) if place else (0, 0)
-    return Problem(
-        file, line, column, "parse", reason["text"] if reason else "the file cannot be parsed", "correct the syntax"
-    )
-
-
-def _evaluation_failure(message: str) -> str:
-    """The place of a failed evaluation. The engine's own words are dropped: they may quote the input."""
-    place = _PLACE.search(message)
-    if place is None:
-        return "the policy could not be evaluated on this input"
-    return f"the policy failed at {place['file']}:{place['line']}:{place['column']}; an error in a builtin denies"

@@ -32,6 +32,19 @@ class PolicyEngine(Protocol):
         """The bundle's content hash, as it stands in records."""
         ...
 
+    @property
+    def request_reads(self) -> frozenset[str] | None:
+        """The top-level keys of `input` that deciding on a request can read, or None if it may be any of them.
+
+        The others may be left out of the document: nothing could tell the difference.
+        """
+        ...
+
+    @property
+    def answer_reads(self) -> frozenset[str] | None:
+        """The same for deciding on answers."""
+        ...
+
     @overload
     async def decide(self, moment: Literal[Moment.REQUEST], document: bytes) -> RequestDecision: ...
 

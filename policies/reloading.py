@@ -1,4 +1,4 @@
-"""Keeps the bundle in force up to date: looks for changes, and takes up only what can be loaded."""
+"""Keeps the bundle in force up to date: looks for changes, and takes up only what admission lets through."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from policies.bundle import load_bundle
+from policies.admission import Admission, admit
+from policies.bundle import load_bundle, signature
 from policies.embedded import EmbeddedEngine
 from policies.errors import BundleError, Problem
 from policies.settings import Policy
+from policies.verdicts import Verdicts
 
 
 class Reloader:
-    """Holds the engine of the bundle in force in `engine`; a bundle that is refused leaves the one before."""
+    """Holds the engine of the bundle in force in `engine`; a bundle that is refused leaves the one before.
+
+    All of it belongs to one event loop: the engine is made, used and replaced there, between two calls. Reading and
+    examining happen elsewhere. `on_loaded` gets the revision, `on_rejected` the problems, once for each change.
+    """
+
+    engine: EmbeddedEngine
 
     def __init__(
         self,
@@ -24,31 +32,62 @@ class Reloader:
         on_rejected: Callable[[Sequence[Problem]], None],
     ) -> None:
         self._settings = settings
-        self._run_dir = run_dir
+        self._verdicts = Verdicts(run_dir / "admitted")
         self._on_loaded = on_loaded
         self._on_rejected = on_rejected
-        self._seen = ""
-        self.engine: EmbeddedEngine
+        self._seen: object = None
+        self._told: tuple[Problem, ...] = ()
 
     async def start(self) -> None:
         """Load the first bundle; BundleError where it is refused."""
-        bundle = load_bundle(self._settings.bundle)
-        self.engine = EmbeddedEngine(bundle, self._settings)
-        self._seen = bundle.revision
-        self._on_loaded(bundle.revision)
+        self._seen = await asyncio.to_thread(signature, self._settings.bundle)
+        self._take_up(await self._examine())
 
     async def run(self) -> None:
-        """Look for changes until cancelled."""
+        """Look for changes until cancelled. A change is examined once it has stayed the same for one look."""
+        before = self._seen
         while True:
             await asyncio.sleep(self._settings.reload_seconds)
-            try:
-                bundle = load_bundle(self._settings.bundle)
-                if bundle.revision != self._seen:
-                    self._seen = bundle.revision
-                    self.engine = EmbeddedEngine(bundle, self._settings)
-                    self._on_loaded(bundle.revision)
-            except BundleError as error:
-                self._on_rejected(error.problems)
+            now = await asyncio.to_thread(signature, self._settings.bundle)
+            if now != self._seen and now == before:
+                self._seen = now
+                await self._reload()
+            before = now
+
+    async def _reload(self) -> None:
+        try:
+            self._take_up(await self._examine())
+        except BundleError as error:
+            self._tell(error.problems)
+        except OSError as error:
+            self._seen = None
+            message = f"the bundle could not be examined ({error.strerror}); this is tried again"
+            self._tell((Problem(".", 0, 0, "machine", message),))
+
+    def _tell(self, problems: tuple[Problem, ...]) -> None:
+        if problems != self._told:
+            self._told = problems
+            self._on_rejected(problems)
+
+    async def _examine(self) -> Admission:
+        """The verdict on what the folder holds now; BundleError when it is refused."""
+        bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+        verdict = await asyncio.to_thread(self._verdicts.read, bundle, self._settings)
+        if verdict is None:
+            verdict = await admit(bundle, self._settings)
+            if verdict.bundle is not None:
+                await asyncio.to_thread(self._verdicts.write, bundle, self._settings, verdict)
+        if verdict.bundle is None:
+            raise BundleError(verdict.errors)
+        return verdict
+
+    def _take_up(self, verdict: Admission) -> None:
+        """Replace the engine, unless the content is the same as before."""
+        assert verdict.bundle is not None
+        self._told = ()
+        if getattr(self, "engine", None) is None or self.engine.revision != verdict.bundle.revision:
+            self.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads)
+            self._on_loaded(verdict.bundle.revision)
 
     def close(self) -> None:
-        """Stop looking."""
+        """Nothing is held open; the caller cancels `run`."""

@@ -10,13 +10,13 @@ resident(candidates) := ids if {
 		candidate.healthy
 		candidate.jurisdiction in input.tenant.residency
 	]
-	count(ids) > 0
+	ids != []
 } else := ids if {
 	ids := [candidate.id |
 		some candidate in candidates
 		candidate.jurisdiction in input.tenant.residency
 	]
-	count(ids) > 0
+	ids != []
 }
 
 refuse contains reason if {

@@ -1,0 +1,31 @@
+# Guards that `exactly.py` puts around what the embedded engine would compute otherwise than OPA: arithmetic on fractions
+# or on very large numbers, and the length of texts. What they cannot vouch for is an error, which denies.
+package cordon_exact
+
+whole(x) := x if {
+	not is_number(x)
+} else := x if {
+	x == round(x)
+	abs(x) < 9223372036854775808
+} else := to_number("a fraction, or a number beyond 2^63, in arithmetic")
+
+small(x) := x if {
+	x == round(x)
+	abs(x) <= 4503599627370496
+} else := to_number("a fraction, or a number beyond 2^52, in a division")
+
+size(x) := cordon_length(x) if {
+	is_string(x)
+} else := count(x)
+
+total(xs) := whole(sum(xs)) if {
+	every x in xs {
+		small(x) == x
+	}
+}
+
+multiplied(xs) := whole(product(xs)) if {
+	every x in xs {
+		small(x) == x
+	}
+}

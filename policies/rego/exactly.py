@@ -1,0 +1,222 @@
+"""Rewrites arithmetic and counting so that they are exact or an error.
+
+The engine computes with doubles where OPA has decimals (0.1 + 0.2 is not 0.3 in one and is in the other), and it counts
+a text's UTF-16 units. Guards of cordon_exact.rego go around each operand that is not provably a whole number, and
+take the place of `count`, `sum` and `product`. Lines stay what they are, so that errors name the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path as File
+from typing import Final, Literal
+
+from policies.errors import Problem
+from policies.rego.names import Names
+from policies.rego.tree import Module, Node, Path, expressions, path_of
+
+EXACT_FILE: Final = "cordon_exact.rego"
+
+Bound = Literal["small", "large", ""]
+"""What is known of a number: whole and within 2^52, whole and within 2^63, or nothing."""
+
+_SMALL: Final = frozenset({"count", "indexof", "strings.count", "floor", "ceil"})
+_LARGE: Final = frozenset({"time.now_ns", "time.parse_rfc3339_ns", "time.add_date", "sum", "product", "round"})
+_ROUNDING: Final = frozenset({"floor", "ceil", "round"})
+_COLLECTIONS: Final = frozenset({"Array", "Set", "Object", "ArrayCompr", "SetCompr", "ObjectCompr", "BinExpr"})
+_GIVES_COLLECTION: Final = frozenset(
+    {
+        "array.concat",
+        "array.reverse",
+        "array.slice",
+        "graph.reachable",
+        "indexof_n",
+        "intersection",
+        "numbers.range",
+        "numbers.range_step",
+        "object.filter",
+        "object.keys",
+        "object.remove",
+        "object.union",
+        "object.union_n",
+        "regex.find_all_string_submatch_n",
+        "regex.find_n",
+        "regex.split",
+        "sort",
+        "split",
+        "union",
+    }
+)
+_INPUT_NUMBERS: Final = frozenset(
+    {
+        ("input", "answer", "status"),
+        ("input", "call", "attempt"),
+        ("input", "content", "bytes"),
+        ("input", "request_content", "bytes"),
+    }
+)
+_INPUT_COLLECTIONS: Final = frozenset(
+    {
+        ("input", "attributes", "request", "http", "headers"),
+        ("input", "candidates"),
+        ("input", "content", "findings"),
+        ("input", "parsed_path"),
+        ("input", "parsed_query"),
+        ("input", "principal", "roles"),
+        ("input", "request_content", "findings"),
+        ("input", "tenant", "residency"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    start: int
+    end: int
+    before: str
+    after: str = ")"
+
+
+@cache
+def exact_module() -> str:
+    """The text of cordon_exact.rego, which joins every rewritten bundle."""
+    return (File(__file__).parent / EXACT_FILE).read_text(encoding="utf-8")
+
+
+def make_exact(names: Names, module: Module, data: Mapping[str, object]) -> tuple[str, list[Problem]]:
+    """The text of a module with its guards in place, and what cannot be guarded."""
+    work = _Rewriter(names, module, data)
+    for kind, node in expressions(module.tree["rules"]):
+        if kind == "ArithExpr":
+            work.arithmetic(node)
+        elif kind == "Call":
+            work.call(node)
+    return work.text(), work.problems
+
+
+class _Rewriter:
+    def __init__(self, names: Names, module: Module, data: Mapping[str, object]) -> None:
+        self._names, self._module, self._data = names, module, data
+        self._edits: list[_Edit] = []
+        self._rounded: set[int] = set()
+        self.problems: list[Problem] = []
+
+    def arithmetic(self, node: Node) -> None:
+        """Guard one operation: its operands, and its result where that can leave the exact range."""
+        dividing = node["op"] == "Div"
+        if not dividing and (self._is_set(node["lhs"]) or self._is_set(node["rhs"])):
+            return
+        for side in (node["lhs"], node["rhs"]):
+            self._operand(side, dividing)
+        if (dividing and id(node) not in self._rounded) or (not dividing and self._overflows(node)):
+            self._guard(node, "whole")
+
+    def _operand(self, expression: Node, dividing: bool) -> None:
+        kind, node = next(iter(expression.items()))
+        bound = self._bound(expression)
+        if kind == "Number" and not bound:
+            message = "arithmetic on fractions is not evaluated here as OPA does it"
+            self.problems.append(
+                self._module.problem(node, "fraction", message, "count in smaller units, as whole numbers")
+            )
+        elif dividing and kind == "Call" and self._names.called(self._module, node)[1].startswith("time."):
+            message = "a division of so large a number is not evaluated here as OPA does it"
+            self.problems.append(self._module.problem(node, "division", message, "multiply the other side instead"))
+        elif dividing and bound != "small":
+            self._guard(node, "small")
+        elif not bound and kind != "ArithExpr":
+            self._guard(node, "whole")
+
+    def call(self, node: Node) -> None:
+        """Guard counting and adding up; see that a quotient about to be rounded may be a fraction."""
+        function, name = self._names.called(self._module, node)
+        if function is not None or len(node["params"]) != 1:
+            return
+        argument = node["params"][0]
+        kind, inner = next(iter(argument.items()))
+        if name in _ROUNDING and kind == "ArithExpr" and inner["op"] == "Div":
+            self._rounded.add(id(inner))
+        elif name == "count" and not self._is_collection(argument):
+            self._rename(node, "size")
+        elif name in ("sum", "product"):
+            self._rename(node, "total" if name == "sum" else "multiplied")
+
+    def _rename(self, node: Node, guard: str) -> None:
+        name = next(iter(node["fcn"].values()))["span"]
+        self._edits.append(_Edit(name["start"], name["end"], f"data.cordon_exact.{guard}", ""))
+
+    def _guard(self, node: Node, guard: str) -> None:
+        self._edits.append(_Edit(node["span"]["start"], node["span"]["end"], f"data.cordon_exact.{guard}("))
+
+    def _overflows(self, node: Node) -> bool:
+        bounds = {self._bound(node["lhs"]), self._bound(node["rhs"])}
+        return node["op"] != "Mod" and (node["op"] == "Mul" or bounds != {"small"})
+
+    def _bound(self, expression: Node) -> Bound:
+        kind, node = next(iter(expression.items()))
+        if kind == "Number":
+            value = float(self._module.source(node))
+            return "small" if value == int(value) and abs(value) <= 2**52 else ""
+        if kind == "ArithExpr":
+            return "large"
+        if kind == "Call":
+            function, name = self._names.called(self._module, node)
+            return "" if function else "small" if name in _SMALL else "large" if name in _LARGE else ""
+        path = self._names.resolve(self._module, path_of(expression))
+        if path in _INPUT_NUMBERS:
+            return "small"
+        values = list(self._constants(path))
+        return "small" if values and all(type(value) is int and abs(value) <= 2**52 for value in values) else ""
+
+    def _is_set(self, expression: Node) -> bool:
+        kind, _ = next(iter(expression.items()))
+        path = self._names.resolve(self._module, path_of(expression))
+        rules = self._names.rules.get(tuple(step or "" for step in path), [])
+        return kind in ("Set", "SetCompr", "BinExpr") or (bool(rules) and all(rule.kind == "Set" for _, rule in rules))
+
+    def _is_collection(self, expression: Node) -> bool:
+        kind, node = next(iter(expression.items()))
+        if kind == "Call":
+            function, name = self._names.called(self._module, node)
+            return function is None and name in _GIVES_COLLECTION
+        path = self._names.resolve(self._module, path_of(expression))
+        values = list(self._constants(path))
+        constant = bool(values) and not any(isinstance(value, str) for value in values)
+        return kind in _COLLECTIONS or self._is_set(expression) or path in _INPUT_COLLECTIONS or constant
+
+    def _constants(self, path: Path) -> Iterator[object]:
+        """All values of the bundle's own data that a reference can mean; none if rules have a say in it."""
+        if path[:1] != ("data",) or any(True for _ in self._names.reached(path)):
+            return
+        found: list[object] = [self._data]
+        for step in path[1:]:
+            found = [inner for value in found for inner in _inside(value, step)]
+        yield from found
+
+    def text(self) -> str:
+        """The module's text with all edits made."""
+        source = self._module.text.encode()
+        inserts: list[tuple[int, int, int, bytes]] = []
+        cut: list[tuple[int, int]] = []
+        for edit in self._edits:
+            size = edit.end - edit.start
+            if edit.after:
+                inserts.append((edit.end, 0, size, edit.after.encode()))
+            else:
+                cut.append((edit.start, edit.end))
+            inserts.append((edit.start, 1, -size, edit.before.encode()))
+        parts: list[bytes] = []
+        at = 0
+        for place, _, _, addition in sorted(inserts):
+            parts += (source[at:place], addition)
+            at = next((end for start, end in cut if start == place), place)
+        parts.append(source[at:])
+        return b"".join(parts).decode()
+
+
+def _inside(value: object, step: str | None) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values()) if step is None else [value[step]] if step in value else []
+    return list(value) if isinstance(value, list) and step is None else []

@@ -1,0 +1,208 @@
+"""What in a bundle the embedded engine would not evaluate as OPA does, by file, line and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import re2
+
+from policies.errors import Problem
+from policies.numbers import LARGEST, exact
+from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
+from policies.rego.names import Names, known
+from policies.rego.recursion import check_recursion, parts
+from policies.rego.regexes import _compiled, plain_glob
+from policies.rego.tree import Module, Node, Rule, expressions, path_of, references
+from policies.rego.values import plain_format
+
+RESERVED: Final = ("data", "cordon_exact")
+
+_IMPORTS: Final = frozenset(
+    {
+        ("rego", "v1"),
+        ("future", "keywords"),
+        *(("future", "keywords", word) for word in ("in", "every", "if", "contains")),
+    }
+)
+_REGEX_ARGUMENT: Final = {
+    "regex.match": 0,
+    "regex.split": 0,
+    "regex.find_n": 0,
+    "regex.find_all_string_submatch_n": 0,
+    "regex.replace": 1,
+}
+
+
+def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
+    """All problems and notes of a bundle, in order of place."""
+    problems = [*check_recursion(names), *_conflicts(names, data)]
+    for module in names.modules:
+        problems += _module(module)
+        for rule in module.rules:
+            problems += _head(module, rule)
+        for kind, node in expressions(module.tree["rules"]):
+            problems += _expression(names, module, kind, node)
+        problems += _references(names, module)
+    return sorted(set(problems))
+
+
+def _module(module: Module) -> Iterator[Problem]:
+    if module.package[:2] == RESERVED:
+        yield module.problem(
+            module.tree["package"], "reserved", "the package cordon_exact is Cordon's own", "rename it"
+        )
+    if not module.tree.get("rego_v1", True):
+        yield module.problem(
+            module.tree["package"], "version", "this is Rego v0", "write it in Rego v1 (opa fmt --rego-v1)"
+        )
+    for node in module.tree["imports"]:
+        path = tuple(step or "" for step in path_of(node["refr"]))
+        if path[0] not in ("data", "input") and path not in _IMPORTS:
+            yield module.problem(node, "import", f"the import {'.'.join(path)} is not supported", OPA_SERVER)
+
+
+def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
+    for path, found in names.rules.items():
+        module, rule = found[0]
+        if _in_data(path[1:], data):
+            message = f"the data of the bundle has a value at {'.'.join(path)} as well, which would replace the rule"
+            yield module.problem(rule.node, "conflict", message, "rename the rule, or take the value out of the data")
+        if not rule.open and (names.below(path) or any(package[: len(path)] == path for package in names.packages)):
+            message = f"{'.'.join(path)} is a rule, and other rules or packages lie below it"
+            yield module.problem(rule.node, "conflict", message, "rename one of them")
+        shapes = {(each.function, len(_arguments(each))) for _, each in found if not each.default}
+        if len(shapes) > 1:
+            message = f"{'.'.join(path)} is defined in different ways (number of arguments)"
+            yield found[-1][0].problem(found[-1][1].node, "conflict", message, "rename one of them")
+
+
+def _arguments(rule: Rule) -> list[Node]:
+    head: Mapping[str, list[Node]] = next(iter(rule.node["head"].values())) if "head" in rule.node else {}
+    return head.get("args", [])
+
+
+def _in_data(path: tuple[str, ...], data: object) -> bool:
+    """Whether data has a value at a rule's path, or something else than an object on the way to it."""
+    for step in path:
+        if not isinstance(data, Mapping):
+            return True
+        if step not in data:
+            return False
+        data = data[step]
+    return True
+
+
+def _head(module: Module, rule: Rule) -> Iterator[Problem]:
+    head = rule.node if rule.default else next(iter(rule.node["head"].values()))
+    path = path_of(head["refr"])
+    if None in path[:-1] or (rule.open and (rule.kind in ("Set", "Func"))):
+        message = "a variable in the middle of a rule's head is not evaluated here as OPA does it"
+        yield module.problem(rule.node, "head", message, "put the variable last, or " + OPA_SERVER)
+    if rule.default:
+        if rule.node["args"]:
+            message = "default functions are not evaluated here as OPA does it"
+            yield module.problem(rule.node, "default", message, "end the function's chain with `else`")
+        if any(
+            kind in ("Var", "Call", "ArrayCompr", "SetCompr", "ObjectCompr")
+            for kind, _ in expressions(rule.node["value"])
+        ):
+            message = "a default that is not a constant is not evaluated here as OPA does it"
+            yield module.problem(rule.node, "default", message, "write the value out")
+
+
+def _expression(names: Names, module: Module, kind: str, node: Node) -> Iterator[Problem]:
+    if kind == "Call":
+        yield from _call(names, module, node)
+    elif kind == "Number":
+        text = module.source(node)
+        if not exact(text) or abs(float(text)) > LARGEST:
+            yield module.problem(
+                node, "number", f"the number {text[:40]} cannot be compared exactly", "keep it within 2^53"
+            )
+    elif kind == "Membership" and node["key"] is not None:
+        message = "`key, value in` is not evaluated here as OPA does it"
+        yield module.problem(node, "membership", message, "write collection[key] == value")
+
+
+def _call(names: Names, module: Module, node: Node) -> Iterator[Problem]:
+    function, name = names.called(module, node)
+    count = len(node["params"])
+    if function is not None:
+        rule = names.rules[function][0][1]
+        if not rule.function:
+            yield module.problem(node, "call", f"{name} is a rule, not a function", "leave the arguments out")
+        elif len(_arguments(rule)) != count and not rule.default:
+            yield module.problem(
+                node, "call", f"{name} takes {len(_arguments(rule))} arguments, not {count}", "correct the call"
+            )
+        return
+    if name not in ARITY:
+        message, remedy = refusal(name)
+        yield module.problem(node, "builtin", message, remedy)
+        return
+    expected = ARITY[name]
+    if name == "walk":
+        if count != 2:
+            yield module.problem(
+                node, "builtin", "walk is evaluated here only in the form walk(value, [path, part])", "write it so"
+            )
+    elif count == expected + 1:
+        yield module.problem(
+            node, "call", f"{name} with its result as last argument is not supported", f"write x := {name}(…)"
+        )
+    elif count != expected:
+        yield module.problem(node, "call", f"{name} takes {expected} arguments, not {count}", "correct the call")
+    if name in CHANGING:
+        message = f"{name} gives another result at another time, so a replay may decide otherwise"
+        line, column = module.place(node)
+        yield Problem(module.file, line, column, "changing", message, severity="note")
+    yield from _constant_arguments(module, name, node["params"])
+
+
+def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> Iterator[Problem]:
+    """What a literal argument shows before any call: patterns and formats that could only fail."""
+    place = 0 if name in ("sprintf", "glob.match") else _REGEX_ARGUMENT.get(name)
+    if place is None or place >= len(parameters):
+        return
+    kind, literal = next(iter(parameters[place].items()))
+    if kind not in ("String", "RawString"):
+        return
+    value = str(literal["value"])
+    if name == "sprintf":
+        if not plain_format(value):
+            message = "sprintf is evaluated here only with %s, %v, %d and %%"
+            yield module.problem(literal, "format", message, "use %v, or " + OPA_SERVER)
+    elif name == "glob.match":
+        if not plain_glob(value):
+            message = "glob.match is evaluated here only with text, * and **"
+            yield module.problem(literal, "glob", message, "use regex.match, or " + OPA_SERVER)
+    else:
+        try:
+            _compiled(value)
+        except (re2.error, ValueError):
+            yield module.problem(
+                literal, "regex", "RE2 does not accept this pattern", "correct it; \\C and lookarounds do not exist"
+            )
+
+
+def _references(names: Names, module: Module) -> Iterator[Problem]:
+    called = {id(node) for node in _called_nodes(module)}
+    for path, node in references([parts(rule.node) for rule in module.rules]):
+        if id(node) in called:
+            continue
+        absolute = names.resolve(module, path)
+        if not absolute or absolute[0] != "data":
+            continue
+        static = known(absolute)
+        if names.below(static) and static not in names.rules:
+            message = f"{'.'.join(static)} is a package; reading it as a value is not evaluated here as OPA does it"
+            yield module.problem(node, "package", message, "name the rules one by one, or " + OPA_SERVER)
+        elif any(rule.function for _, rule in names.rules.get(static, ())) and len(static) == len(absolute):
+            yield module.problem(node, "call", f"{'.'.join(static)} is a function", "call it with arguments")
+
+
+def _called_nodes(module: Module) -> Iterator[Node]:
+    for kind, node in expressions(module.tree["rules"]):
+        if kind == "Call":
+            yield next(iter(node["fcn"].values()))

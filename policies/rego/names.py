@@ -1,0 +1,72 @@
+"""What the names in a set of modules mean: rules, functions, packages, data, builtins."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from policies.rego.tree import Module, Node, Path, Rule, path_of
+
+DOCUMENTS: Final = ("input", "data")
+
+
+class Names:
+    """The rules of a bundle by path, and the resolution of references to them."""
+
+    def __init__(self, modules: Sequence[Module]) -> None:
+        self.modules = modules
+        self.rules: dict[tuple[str, ...], list[tuple[Module, Rule]]] = defaultdict(list)
+        self.packages: set[tuple[str, ...]] = set()
+        self._below: dict[tuple[str, ...], set[tuple[str, ...]]] = defaultdict(set)
+        for module in modules:
+            self.packages.add(module.package)
+            for rule in module.rules:
+                self.rules[rule.path].append((module, rule))
+                for length in range(1, len(rule.path)):
+                    self._below[rule.path[:length]].add(rule.path)
+
+    def resolve(self, module: Module, path: Path) -> Path:
+        """A reference with its first step made absolute; unchanged where that is a local variable."""
+        first = path[0] if path else None
+        if first is None or first in DOCUMENTS:
+            return path
+        if first in module.imports:
+            return (*module.imports[first], *path[1:])
+        own = (*module.package, first)
+        if own in self.rules or own in self._below:
+            return (*own, *path[1:])
+        return path
+
+    def called(self, module: Module, call: Node) -> tuple[tuple[str, ...] | None, str]:
+        """What a call calls: the path of a function of the bundle (or None) and the name as it is written."""
+        path = path_of(call["fcn"])
+        name = ".".join(step or "[]" for step in path)
+        static = tuple(step for step in self.resolve(module, path) if step is not None)
+        if len(static) >= len(path) and static in self.rules:
+            return static, name
+        return None, name
+
+    def reached(self, path: Path) -> Iterator[tuple[str, ...]]:
+        """The paths of all rules that an absolute reference may read."""
+        if not path or path[0] != "data":
+            return
+        static = known(path)
+        for length in range(1, len(static) + 1):
+            if static[:length] in self.rules:
+                yield static[:length]
+        yield from self._below.get(static, ())
+
+    def below(self, path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+        """The paths of the rules that lie below `path`."""
+        return self._below.get(path, ())
+
+
+def known(path: Path) -> tuple[str, ...]:
+    """The steps of a reference up to the first that is only known when evaluated."""
+    steps: list[str] = []
+    for step in path:
+        if step is None:
+            break
+        steps.append(step)
+    return tuple(steps)

@@ -1,0 +1,261 @@
+"""Builtins about numbers, JSON, encodings and printed values, as OPA does them.
+
+Whatever depends on a fraction's exact digits or on the order of unlike things in a set is an error here: the engine
+keeps doubles where OPA keeps decimals, and it sorts sets before objects.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NoReturn
+from urllib.parse import quote_plus
+
+from policies.numbers import LARGEST, exact
+from policies.rego.checks import MAX_ITEMS, text, whole
+
+MAX_DEPTH: Final = 64
+
+
+def floor(value: object) -> int:
+    """`floor`. OPA gives 0 for what lies between -1 and 0, and so does this."""
+    number = _number(value)
+    return 0 if -1 < number < 0 else math.floor(number)
+
+
+def ceil(value: object) -> int:
+    """`ceil`. OPA gives 1 for what lies between -1 and 0, and so does this."""
+    number = _number(value)
+    return 1 if -1 < number < 0 else math.ceil(number)
+
+
+def _number(value: object) -> int | float:
+    if type(value) is int or (type(value) is float and abs(value) <= LARGEST):
+        return value
+    raise TypeError("a number is expected")
+
+
+def to_number(value: object) -> int | float:
+    """`to_number`: of a string that is written as a JSON number."""
+    if value is None:
+        return 0
+    if type(value) in (bool, int, float):
+        return value + 0  # type: ignore[operator]
+    written = text(value)
+    if not _NUMBER.fullmatch(written) or not exact(written):
+        raise ValueError("not a number that is kept exactly")
+    found = json.loads(written)
+    return int(found) if found == int(found) else float(found)
+
+
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def numbers_range(first: object, last: object) -> list[int]:
+    """`numbers.range`: both ends included, downwards when the first is larger; bounded."""
+    return numbers_range_step(first, last, 1)
+
+
+def numbers_range_step(first: object, last: object, step: object) -> list[int]:
+    """`numbers.range_step`: the step is positive, whichever the direction."""
+    begin, end, by = whole(first), whole(last), whole(step)
+    if by <= 0:
+        raise ValueError("the step is not positive")
+    if abs(end - begin) // by >= MAX_ITEMS:
+        raise ValueError("the range is too long")
+    return list(range(begin, end + 1, by) if begin <= end else range(begin, end - 1, -by))
+
+
+def json_unmarshal(value: object) -> object:
+    """`json.unmarshal`; numbers that would be rounded are errors."""
+
+    def number(written: str) -> int | float:
+        if not exact(written):
+            raise ValueError("a number that is not kept exactly")
+        return int(written) if written.lstrip("-").isdigit() else float(written)
+
+    found = json.loads(text(value), parse_int=number, parse_float=number, parse_constant=_not_json)
+    json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
+def json_is_valid(value: object) -> bool:
+    """`json.is_valid`."""
+    if type(value) is not str:
+        return False
+    try:
+        json.loads(text(value), parse_int=len, parse_float=len, parse_constant=_not_json)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def _not_json(name: str) -> NoReturn:
+    raise json.JSONDecodeError(name, name, 0)
+
+
+def json_marshal(value: object) -> str:
+    """`json.marshal`: keys sorted, no spaces, `<`, `>`, `&` and line separators escaped as Go does."""
+    return text("".join(_marshal(value, 0)))
+
+
+def _marshal(value: object, depth: int) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        yield "{"
+        for place, key in enumerate(sorted(map(text, value))):
+            yield from (",", _json_text(key), ":") if place else (_json_text(key), ":")
+            yield from _marshal(value[key], depth + 1)
+        yield "}"
+    elif isinstance(value, list | set):
+        yield "["
+        for place, item in enumerate(_sorted_texts(value) if isinstance(value, set) else value):
+            if place:
+                yield ","
+            yield from _marshal(item, depth + 1)
+        yield "]"
+    else:
+        yield _json_text(value) if isinstance(value, str) else _scalar(value)
+
+
+def _json_text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False).translate(_ESCAPED)
+
+
+_ESCAPED: Final = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
+
+
+def _scalar(value: object) -> str:
+    if type(value) is float:
+        raise TypeError("a fraction's digits are not kept as written")
+    return json.dumps(value)
+
+
+def _sorted_texts(items: Iterable[object]) -> list[str]:
+    """The order of strings is the same everywhere; of other things in a set it is not, and 1 and true are one."""
+    return sorted(map(text, items))
+
+
+def sprintf(pattern: object, arguments: object) -> str:
+    """`sprintf` with the verbs %s, %v, %d and %%; a wrong argument is printed into the text, as Go does."""
+    if type(arguments) is not list:
+        raise TypeError("an array is expected")
+    rest = iter([_printable(argument) for argument in arguments])
+
+    def verb(found: re.Match[str]) -> str:
+        kind = found[0][1:]
+        if kind == "%":
+            return "%"
+        if kind not in ("s", "v", "d"):
+            raise ValueError("the verbs of sprintf here are %s, %v, %d and %%")
+        printed = next(rest, None)
+        if printed is None:
+            return f"%!{kind}(MISSING)"
+        type_name, shown = printed
+        fits = kind == "v" or (kind == "s") == (type_name == "string")
+        return shown if fits and (kind != "d" or type_name == "int64") else f"%!{kind}({type_name}={shown})"
+
+    result = _VERB.sub(verb, text(pattern))
+    extra = ", ".join(f"{name}={shown}" for name, shown in rest)
+    return text(f"{result}%!(EXTRA {extra})" if extra else result)
+
+
+_VERB: Final = re.compile(r"%(?:[^\n]|\Z)", re.DOTALL)
+
+
+def plain_format(pattern: str) -> bool:
+    """Whether a format string has only the verbs that `sprintf` knows here."""
+    return all(found[0] in ("%s", "%v", "%d", "%%") for found in _VERB.finditer(pattern))
+
+
+def _printable(value: object) -> tuple[str, str]:
+    """Go's type and text of an argument: strings as they are, numbers, everything else as Rego writes it."""
+    if type(value) is str:
+        return "string", value
+    if type(value) is int:
+        return "int64", str(value)
+    if type(value) is float:
+        return "float64", repr(value)
+    return "string", "".join(_written(value, 0))
+
+
+def _written(value: object, depth: int) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        items = ((f"{_quoted(key)}: ", value[key]) for key in sorted(map(text, value)))
+        yield from _joined("{", items, "}", depth)
+    elif isinstance(value, list):
+        yield from _joined("[", (("", item) for item in value), "]", depth)
+    elif isinstance(value, set):
+        items = (("", item) for item in _sorted_texts(value))
+        yield from _joined("{", items, "}", depth) if value else ("set()",)
+    else:
+        yield _quoted(value) if isinstance(value, str) else repr(value) if type(value) is float else _scalar(value)
+
+
+def _joined(begin: str, items: Iterable[tuple[str, object]], end: str, depth: int) -> Iterator[str]:
+    yield begin
+    for place, (prefix, item) in enumerate(items):
+        yield (", " if place else "") + prefix
+        yield from _written(item, depth + 1)
+    yield end
+
+
+def _quoted(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("text with control characters is not printed the same everywhere")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def base64_decode(value: object) -> str:
+    """`base64.decode`: the standard alphabet, padded; line breaks are skipped."""
+    written = re.sub(r"[\r\n]", "", text(value))
+    return _decoded(written, rb"+/")
+
+
+def base64_is_valid(value: object) -> bool:
+    """`base64.is_valid`."""
+    try:
+        _bytes(re.sub(r"[\r\n]", "", text(value)), rb"+/")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def base64url_decode(value: object) -> str:
+    """`base64url.decode`: the URL alphabet, with or without padding."""
+    written = re.sub(r"[\r\n]", "", text(value))
+    return _decoded(written if "=" in written else written + "=" * (-len(written) % 4), b"-_")
+
+
+def _decoded(written: str, alphabet: bytes) -> str:
+    return _bytes(written, alphabet).decode()
+
+
+def _bytes(written: str, alphabet: bytes) -> bytes:
+    if not re.fullmatch(rf"[A-Za-z0-9{re.escape(alphabet.decode())}]*={{0,2}}", written) or len(written) % 4:
+        raise ValueError("not base64")
+    try:
+        return base64.b64decode(written.encode(), altchars=alphabet)
+    except binascii.Error:
+        raise ValueError("not base64") from None
+
+
+def urlquery_encode(value: object) -> str:
+    """`urlquery.encode`, as Go's `url.QueryEscape`."""
+    return quote_plus(text(value), safe="")
+
+
+def urlquery_decode(value: object) -> str:
+    """`urlquery.decode`, as Go's `url.QueryUnescape`: a percent sign begins two hexadecimal digits."""
+    written = text(value)
+    if re.search(r"%(?![0-9A-Fa-f]{2})", written):
+        raise ValueError("a percent sign without two hexadecimal digits")
+    raw = re.sub(rb"%(..)", lambda found: bytes.fromhex(found[1].decode()), written.replace("+", " ").encode())
+    return raw.decode()

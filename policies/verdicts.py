@@ -1,0 +1,84 @@
+"""Remembers which bundles were admitted, so that a restarted worker need not examine them again.
+
+One file for each bundle, settings and version of the examining code, in a folder that only this user may enter; in
+any other folder nothing is read. Refusals are not remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from policies.admission import Admission, asked_rules
+from policies.bundle import Bundle
+from policies.errors import Problem
+from policies.settings import Policy
+
+KEPT: Final = 16
+MAX_FILE: Final = 64 << 20
+
+
+class Verdicts:
+    """The folder of verdicts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, bundle: Bundle, settings: Policy) -> Admission | None:
+        """The verdict on this bundle from before, or None."""
+        try:
+            if not self._private():
+                return None
+            with self._file(bundle, settings).open("rb") as file:
+                kept = json.loads(file.read(MAX_FILE))
+            problems = tuple(Problem(**problem) for problem in kept["problems"])
+            reads = {rule: None if keys is None else frozenset(keys) for rule, keys in kept["reads"].items()}
+            return Admission(replace(bundle, modules=kept["modules"]), problems, kept["costs"], reads)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, bundle: Bundle, settings: Policy, verdict: Admission) -> None:
+        """Keep a verdict; where that fails, the bundle is examined again next time."""
+        assert verdict.bundle is not None
+        kept = {
+            "problems": [asdict(problem) for problem in verdict.problems],
+            "modules": dict(verdict.bundle.modules),
+            "costs": dict(verdict.costs),
+            "reads": {rule: None if keys is None else sorted(keys) for rule, keys in verdict.reads.items()},
+        }
+        target = self._file(bundle, settings)
+        draft = target.with_suffix(f".{os.getpid()}")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._private():
+                return
+            draft.write_text(json.dumps(kept), encoding="utf-8")
+            draft.replace(target)
+            for old in sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+                old.unlink(missing_ok=True)
+        except OSError:
+            draft.unlink(missing_ok=True)
+
+    def _private(self) -> bool:
+        state = self._folder.stat(follow_symlinks=False)
+        return state.st_uid == os.geteuid() and state.st_mode & 0o077 == 0
+
+    def _file(self, bundle: Bundle, settings: Policy) -> Path:
+        parts = [bundle.digest, *asked_rules(settings), str(settings.decision_ms), _examiner()]
+        return self._folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.json"
+
+
+@cache
+def _examiner() -> str:
+    """A digest of the code that examines, and of the engine: a verdict of other code does not count."""
+    digest = hashlib.sha256(version("gordon-to-regorus").encode())
+    for file in sorted(Path(__file__).parent.rglob("*")):
+        if file.suffix == ".py" or file.name == "cordon_exact.rego":
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
