@@ -33,7 +33,8 @@ class AnswerPlan(NamedTuple):
 
     `redact`: finding type → mask | drop | hash. `block`: (id, pattern) in google-re2 syntax; a match stops the
     answer. `max_chars`: longest text. `schema`: JSON Schema that the answer's text must satisfy. `mode`: pass (not
-    inspected), inspect, or buffer (nothing leaves before all is inspected; a schema implies it).
+    inspected, if nothing else is asked for), inspect, or buffer (nothing leaves before all is inspected; a schema
+    implies it, and a pattern that needs the whole text).
     """
 
     redact: Mapping[str, str] = {}
@@ -162,17 +163,18 @@ class AnswerInspector:
         self.finished = False
 
     def _open(self, scanner: Scanner) -> Body:
-        shape = self._media.shape
+        shape, plan = self._media.shape, self._plan
+        demands = plan.redact or plan.block or plan.max_chars is not None or plan.schema is not None
         tools = bodies.Tools(scanner, self._guard, self._findings, self._redactor, self._limits.buffered)
-        if self._plan.mode == "pass":
+        if plan.mode == "pass" and not demands:
             return bodies.PassedEvents(self._dialect) if shape == "events" else bodies.Passed()
         if shape in ("events", "lines"):
-            return bodies.Events(tools, self._dialect, lines=shape == "lines", keep=self._plan.schema is not None)
+            return bodies.Events(tools, self._dialect, lines=shape == "lines", keep=plan.schema is not None)
         if shape == "json":
-            return bodies.Whole(tools, self._dialect)
+            return bodies.Whole(tools, self._dialect, keep=plan.schema is not None)
         if shape == "opaque":
             return bodies.Opaque(tools)
-        return bodies.Text(tools, keep=self._plan.schema is not None)
+        return bodies.Text(tools, keep=plan.schema is not None)
 
     @property
     def model(self) -> str | None:

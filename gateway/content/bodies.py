@@ -15,7 +15,7 @@ from gateway.content.errors import ContentError
 from gateway.content.findings import Findings
 from gateway.content.guard import Guard
 from gateway.content.json_text import Json, dump, parse_answer
-from gateway.content.redact import Redactor
+from gateway.content.redact import Redactor, mask
 from gateway.content.scanner import Scanner
 from gateway.content.stream import EventMachine
 from gateway.content.walk import Finding, Texts, pointer, replace
@@ -100,9 +100,10 @@ class Events:
 class Whole:
     """A JSON body: read whole, inspected whole, and written from what was read."""
 
-    def __init__(self, tools: Tools, dialect: Dialect) -> None:
+    def __init__(self, tools: Tools, dialect: Dialect, *, keep: bool) -> None:
         self.model: str | None = None
-        self.text_length = 0
+        self._keep = keep
+        self._length: int | None = None
         self._tools = tools
         self._dialect = dialect
         self._raw = bytearray()
@@ -111,6 +112,13 @@ class Whole:
         self._findings: list[Finding] = []
         self._tokens: list[logprobs.Tokens] = []
         self._over = self._read = self._taken = False
+
+    @property
+    def text_length(self) -> int:
+        """See `Body`."""
+        if self._length is None and self._read:
+            self._length = sum(len(text) for _, text in self._dialect.whole(self._value))
+        return self._length or 0
 
     def feed(self, data: bytes) -> None:
         """See `Body.feed`."""
@@ -127,17 +135,17 @@ class Whole:
         if not self._over or self._read or not self._raw:
             return False
         self._read = True
-        value = self._value = parse_answer(bytes(self._raw))
+        raw = bytes(self._raw)
         self._raw.clear()
-        if isinstance(value, dict) and isinstance(value.get("model"), str):
-            self.model = str(value["model"])[:128]
+        value = self._value = parse_answer(raw)
+        model = value.get("model") if isinstance(value, dict) else None
+        if isinstance(model, str):
+            self.model = mask("model") if self._tools.scanner.scan(model) else model[:128]
         texts = Texts(value)
         self._findings = texts.scan(self._tools.scanner)
         if self._tools.guard is not None:
             self._findings += texts.blocked(self._tools.guard)
-        self._tokens = logprobs.find(value, self._tools.scanner)
-        pieces = self._dialect.whole(value)
-        self.text_length = sum(len(text) for _, text in pieces)
+        self._tokens = logprobs.find(value, self._tools.scanner) if b'"logprobs"' in raw else []
         for path, _, match in self._findings:
             self._tools.findings.add(match.type, match.confidence, pointer(path)[:256])
         for match in logprobs.matches_of(self._tokens):
@@ -154,7 +162,8 @@ class Whole:
         for tokens in self._tokens:
             tokens.remove(set(self._tools.redactor.redact))
         value = replace(self._value, self._findings, self._tools.redactor)
-        self._texts = [text for answer, text in self._dialect.whole(value) if answer]
+        if self._keep:
+            self._texts = [text for answer, text in self._dialect.whole(value) if answer]
         return dump(value)
 
     last = True

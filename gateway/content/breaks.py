@@ -16,8 +16,8 @@ REACH = 4_096
 WINDOW = 2 * REACH
 """Text without any break is looked at in windows of this many characters."""
 
-CONTEXT = 256
-"""Released text that is kept as context, in characters."""
+CONTEXT = 64
+"""Text before a break that is looked at as context, in characters."""
 
 _PLAIN = r"[a-zß-öø-ÿĀ-ɏα-ωа-я]"
 _TELLING = (

@@ -13,6 +13,8 @@ from gateway.content.guard import Guard
 from gateway.content.redact import Redactor, number_span, quoted_after
 from gateway.content.scanner import Match, Scanner, readable
 
+_TRIM = 1_024
+
 
 class _Found:
     """A match with absolute offsets. `new` is what its first character becomes; None while nobody has asked."""
@@ -100,15 +102,23 @@ class Channel:
             if stop == start:
                 if size < WINDOW:
                     return False
-                self._force(text, start, new)
+                self._force(start, new)
                 return True
-        self._take(self._scanner.scan(text[:stop], start), stop, new)
+        self._take(self._scan(start, stop), stop, new)
         return size > WINDOW
 
-    def _force(self, text: str, start: int, new: list[Match]) -> None:
+    def _scan(self, start: int, stop: int) -> list[Match]:
+        """Findings in this part of the text that is kept, with as much context as is always kept."""
+        first = max(0, start - CONTEXT)
+        matches = self._scanner.scan(self._text[first:stop], start - first)
+        if not matches or not first:
+            return matches
+        return [Match(kind, begin + first, end + first, confidence) for kind, begin, end, confidence in matches]
+
+    def _force(self, start: int, new: list[Match]) -> None:
         """No break in a whole window: take what begins in its first half; that cannot reach beyond the second."""
         half = start + WINDOW - self._scanner.reach
-        matches = [match for match in self._scanner.scan(text[: start + WINDOW], start) if match.start < half]
+        matches = [match for match in self._scan(start, start + WINDOW) if match.start < half]
         self._take(matches, max(half, matches[-1].end if matches else 0), new)
 
     def _take(self, matches: list[Match], stop: int, new: list[Match]) -> None:
@@ -134,7 +144,7 @@ class Channel:
         floor = self.settled - CONTEXT
         if self._guard is not None:
             floor = min(floor, self._guarded)
-        if floor - self._base > CONTEXT:
+        if floor - self._base > _TRIM:
             self._text = self._text[floor - self._base :]
             self._base = floor
 

@@ -253,7 +253,11 @@ class Generic:
     def _find(self, pieces: list[Piece], key: Key, value: dict[str, Json], has_delta: bool) -> None:
         for name, child in value.items():
             if isinstance(child, str):
-                if child and (name == "delta" or (not has_delta and name in self._TEXT)):
+                if child and name == "delta":
+                    # The arguments of a tool call, for one, are announced by the event's type.
+                    kind = "arguments" if "arguments" in str(key[1]) else name
+                    pieces.append(Piece((*key, kind), value, name, child))
+                elif child and not has_delta and name in self._TEXT:
                     pieces.append(Piece((*key, name), value, name, child))
             elif name == "delta" and isinstance(child, dict):
                 _grow(pieces, (*key, name), child)

@@ -33,7 +33,7 @@ def utf8(data: bytes) -> str:
 def read_form(text: str) -> dict[str, Json]:
     """Values by name, in order, of a form body or a query."""
     values: dict[str, Json] = {}
-    pieces = text.split("&") if text else []
+    pieces = [piece for piece in text.split("&") if piece]
     if len(pieces) > FIELDS:
         raise ContentError("too_large", f"the form has more than {FIELDS} fields")
     for piece in pieces:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from typing import NoReturn
 
 import orjson
 
 from gateway.content.errors import ContentError
+from gateway.content.linear import linear
 
 DEPTH = 64
 """Deepest nesting of arrays and objects that is read."""
@@ -26,12 +26,12 @@ def parse_strict(raw: bytes) -> tuple[Json, bytes]:
     the letter case differs), an integer beyond ±2^53, NaN and infinities, lone surrogates.
     """
     value = _load(raw)
+    if isinstance(value, dict | list):
+        _check_values(value)
     canonical = dump(value)
     # A text that equals its own canonical form cannot hold a key twice or a number that was changed by reading.
     if canonical != raw:
         _check_exactly(raw)
-    if isinstance(value, dict | list):
-        _check_values(value)
     return value, canonical
 
 
@@ -54,7 +54,7 @@ def dump(value: Json) -> bytes:
         raise ContentError("malformed", "the content has no exact JSON form") from error
 
 
-_HUGE = re.compile(rb"[0-9]{19}")
+_HUGE = linear(rb"[0-9]{19}")
 
 
 def _load(raw: bytes) -> Json:

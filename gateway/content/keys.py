@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import re2
-
 from gateway.content.checks import entropy
+from gateway.content.linear import linear
 from gateway.content.scanner import NAME, Match
 
 PRIVATE_KEY_LIMIT: Final = 3_900
@@ -111,17 +110,12 @@ PREFILTER: Final = (
 """Matches wherever one of the shapes may be, and seldom elsewhere."""
 
 
-def _compile(pattern: str) -> re2._Regexp[bytes]:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = 64 << 20
-    return re2.compile(pattern.encode(), options)
-
-
-_SHAPE = _compile(r"(?:^|[^A-Za-z0-9_])(" + "|".join(_SHAPES) + ")")
-_VALUES = _compile(
-    rf"(?:(?i:{_NAMES})[A-Za-z0-9_.-]{{0,20}}{_OPERATOR}|(?i:\b(?:bearer|basic)[ \t]{{1,2}})|{_FLAG})({_VALUE})"
-    rf"|{_URL_USER}([A-Za-z0-9_+=.~!#$%^&*:-]{{6,128}})@"
+_SHAPE = linear((r"(?:^|[^A-Za-z0-9_])(" + "|".join(_SHAPES) + ")").encode())
+_VALUES = linear(
+    (
+        rf"(?:(?i:{_NAMES})[A-Za-z0-9_.-]{{0,20}}{_OPERATOR}|(?i:\b(?:bearer|basic)[ \t]{{1,2}})|{_FLAG})({_VALUE})"
+        rf"|{_URL_USER}([A-Za-z0-9_+=.~!#$%^&*:-]{{6,128}})@"
+    ).encode()
 )
 _BODY = r"[A-Za-z0-9+/=:,\\ \r\n-]"
 _PRIVATE_KEY = re.compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from gateway.content.errors import ContentError
@@ -25,6 +26,7 @@ class MediaType(NamedTuple):
     boundary: str = ""
 
 
+@lru_cache(maxsize=256)
 def read_media_type(content_type: str) -> MediaType:
     """Parse a Content-Type field value; ContentError when it is malformed or names a charset that is not UTF-8."""
     value = content_type.strip()

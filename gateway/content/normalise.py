@@ -2,18 +2,23 @@
 
 Simple disguises are undone: full-width and other digits, Unicode dashes and spaces, invisible characters inside a
 number, letters with marks, and the escapes of the formats text is nested in (JSON `\\u0040`, URL `%40`, HTML
-`&#64;`). Every other character becomes NUL, which is part of no finding. Text that is plain already is not touched.
+`&#64;`). Every other character becomes `|`, which is part of no finding. Text that is plain already is not touched.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gateway.content.scanner import NAME, WALL
 
-_CONTROLS = bytes(code for code in (*range(32), 127) if chr(code) not in f"\t\n\r{WALL}{NAME}")
+DISGUISED: Final = (
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1c\x1e\x7f]|\\[\\ux\x22/nrtbf]|%[0-9A-Fa-f]{2}|&(?:#[0-9xX]|commat;|period;)"
+)
+"""Pattern of google-re2 for what `plain_bytes` leaves and `undisguise` changes: control characters and escapes."""
+
 _ESCAPE = re.compile(
     r"\\\\|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[nrtbf\"/]|%[0-9A-Fa-f]{2}|&#[0-9]{1,7};|&#[xX][0-9A-Fa-f]{1,6};|&commat;|&period;"
 )
@@ -21,16 +26,14 @@ _NAMED = {"n": "\n", "r": "\n", "t": "\t", "b": " ", "f": " ", '"': '"', "/": "/
 
 
 class Normalised(NamedTuple):
-    """ASCII text; `starts[i]` and `ends[i]` bound the original of character i, or both are None where offsets agree."""
+    """ASCII text; `starts[i]` and `ends[i]` bound the original of character i."""
 
     text: str
-    starts: list[int] | None
-    ends: list[int] | None
+    starts: list[int]
+    ends: list[int]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The span of the original text behind the span [start, end) of the normalised one."""
-        if self.starts is None or self.ends is None:
-            return start, end
         return self.starts[start], self.ends[end - 1]
 
 
@@ -60,28 +63,29 @@ def _plain(char: str) -> str | None:
     base = unicodedata.normalize("NFKD", char)[0]
     if base.isascii() and base.isprintable():
         return base
-    return "x" if char.isalpha() and ord(char) < 0x0900 else "\x00"
+    return "x" if char.isalpha() and ord(char) < 0x0900 else "|"
 
 
 _TABLE = _Table()
 
 
-def normalise(text: str) -> Normalised:
-    """Make `text` plain; about 1 µs per 1,000 characters where it is plain already."""
-    if ("\\" in text or "%" in text or "&" in text) and _ESCAPE.search(text):
-        return _mapped(text)
-    if text.isascii():
-        raw = text.encode()
-        if len(raw.translate(None, _CONTROLS)) == len(raw):
-            return Normalised(text, None, None)
-    else:
-        plain = text.translate(_TABLE)
-        if len(plain) == len(text):
-            return Normalised(plain, None, None)
-    return _mapped(text)
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Error handler of the ASCII codec: characters beyond ASCII become plain ones, or nothing."""
+    assert isinstance(error, UnicodeEncodeError)
+    table = _TABLE
+    return "".join([table[ord(char)] or "" for char in error.object[error.start : error.end]]), error.end
 
 
-def _mapped(text: str) -> Normalised:
+codecs.register_error("cordon.plain", _replace)
+
+
+def plain_bytes(text: str) -> bytes:
+    """`text` with every character beyond ASCII made plain; shorter than `text` where some were invisible."""
+    return text.encode("ascii", "cordon.plain")
+
+
+def undisguise(text: str) -> Normalised:
+    """Undo everything, escapes and control characters included, with the way back to the original offsets."""
     chars: list[str] = []
     starts: list[int] = []
     ends: list[int] = []

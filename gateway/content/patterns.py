@@ -9,43 +9,23 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import re2
-
 from gateway.content import breaks, keys, numbers
 from gateway.content.checks import iban, iban_length, ip
-from gateway.content.normalise import normalise
+from gateway.content.linear import any_of, linear
+from gateway.content.normalise import DISGUISED, plain_bytes, undisguise
 from gateway.content.scanner import Match, merge
 
 TYPES: Final = ("email", "phone", "payment_card", "iban", "us_ssn", "ip_address", "api_key")
 
 _LOCAL_BACKWARDS = re.compile(r"[A-Za-z0-9_%+'-](?:[A-Za-z0-9._%+'-]{0,62}[A-Za-z0-9_%+-])?")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z][A-Za-z0-9-]{0,22}[A-Za-z]")
-_IBAN = re.compile(r"(?<![A-Za-z0-9])(?=([A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}))")
-_IPV4 = re.compile(r"(?<![\w.])(?<![A-Za-z0-9]-)(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII)
-_IPV6 = re.compile(
-    r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])", re.ASCII
-)
-
-_EMAIL_KIND, _NUMBER_KIND, _IBAN_KIND, _IPV4_KIND, _IPV6_KIND, _KEY_KIND = range(6)
-_PREFILTER = (
-    rb"[A-Za-z0-9_%+'-]@[A-Za-z0-9]",
-    rb"\d(?:[ .\-()/]{0,2}\d){5}",
-    rb"[A-Za-z]{2}\d{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]",
-    rb"\d\.\d{1,3}\.\d{1,3}\.\d",
-    rb"[0-9A-Fa-f]?:[0-9A-Fa-f]{0,4}:",
-    keys.PREFILTER,
-)
-
-
-def _prefilter() -> re2.Set:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = 32 << 20
-    patterns = re2.Set.SearchSet(options)
-    for pattern in _PREFILTER:
-        patterns.Add(pattern)
-    patterns.Compile()
-    return patterns
+_IBAN = linear(rb"(?:^|[^A-Za-z0-9])([A-Za-z]{2}\d{2})[ -]?[A-Za-z0-9]")
+_IPV4 = linear(rb"(?:\d{1,3}\.){3}\d{1,3}")
+_IPV6 = linear(rb"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{1,4})?")
+_LONGEST_IBAN = 34 * 2
+_BEFORE_IPV4 = re.compile(r"[\w.]|(?<=[A-Za-z0-9])-", re.ASCII)
+_AFTER_IPV4 = re.compile(r"\w|\.\d", re.ASCII)
+_BESIDE_IPV6 = re.compile(r"[\w:]", re.ASCII)
 
 
 class PatternScanner:
@@ -54,27 +34,37 @@ class PatternScanner:
     reach = breaks.REACH
 
     def __init__(self) -> None:
-        self._candidates = _prefilter().Match
+        self._candidates = any_of((*[prefilter for prefilter, _ in _KINDS], DISGUISED)).Match
 
     def scan(self, text: str, start: int = 0) -> list[Match]:
         """See `Scanner.scan`."""
-        plain = normalise(text)
+        raw = text.encode() if text.isascii() else plain_bytes(text)
+        kinds = self._candidates(raw)
+        if not kinds:
+            return []
+        if len(_KINDS) in kinds or len(raw) != len(text):
+            return self._scan_disguised(text, start)
+        return self._find(text if text.isascii() else raw.decode(), raw, kinds, start)
+
+    def _scan_disguised(self, text: str, start: int) -> list[Match]:
+        plain = undisguise(text)
         raw = plain.text.encode()
         kinds = self._candidates(raw)
         if not kinds:
             return []
-        begin = start
-        if plain.starts is not None:
-            begin = next((index for index, origin in enumerate(plain.starts) if origin >= start), len(plain.starts))
+        begin = next((index for index, origin in enumerate(plain.starts) if origin >= start), len(plain.starts))
+        return [
+            Match(match.type, *plain.original(match.start, match.end), match.confidence)
+            for match in self._find(plain.text, raw, kinds, begin)
+        ]
+
+    @staticmethod
+    def _find(text: str, raw: bytes, kinds: list[int], start: int) -> list[Match]:
         found: list[Match] = []
         for kind in kinds:
-            found += _FINDERS[kind](plain.text, raw, begin)
-        if not found:
-            return []
-        found = merge(found)
-        if plain.starts is None:
-            return found
-        return [Match(match.type, *plain.original(match.start, match.end), match.confidence) for match in found]
+            if kind < len(_KINDS):
+                found += _KINDS[kind][1](text, raw, start)
+        return merge(found) if len(found) > 1 else found
 
     def settled(self, text: str, start: int) -> int:
         """See `Scanner.settled`."""
@@ -96,37 +86,60 @@ def _emails(text: str, raw: bytes, start: int) -> list[Match]:
 
 def _ibans(text: str, raw: bytes, start: int) -> list[Match]:
     found = []
-    for match in _IBAN.finditer(text, start):
-        end = _iban_end(match[1])
-        if end:
-            found.append(Match("iban", match.start(), match.start() + end, 99))
+    for match in _IBAN.finditer(raw, max(0, start - 1)):
+        first = match.start(1)
+        size = _iban_size(text[first : first + _LONGEST_IBAN])
+        if size and first >= start:
+            found.append(Match("iban", first, first + size, 99))
     return found
 
 
-def _iban_end(candidate: str) -> int:
+def _iban_size(candidate: str) -> int:
     """Length, separators included, of the IBAN that `candidate` begins with; 0 where there is none."""
     size = iban_length(candidate[:2].upper())
     compact = ""
+    separated = False
     for position, char in enumerate(candidate):
-        if char not in " -":
+        if char.isalnum():
             compact += char
+            separated = False
             if len(compact) == size:
                 # Words of small letters between blanks are never part of a number (see `breaks`).
                 spelled = " " in candidate[:position] and not compact.isupper()
                 return position + 1 if not spelled and iban(compact.upper()) else 0
+        elif separated or char not in " -":
+            return 0
+        else:
+            separated = True
     return 0
 
 
 def _ipv4(text: str, raw: bytes, start: int) -> list[Match]:
-    return [Match("ip_address", *match.span(), 90) for match in _IPV4.finditer(text, start) if ip(match.group())]
+    found = []
+    for match in _IPV4.finditer(raw, start):
+        first, last = match.span()
+        beside = (first and _BEFORE_IPV4.match(text, first - 1)) or _AFTER_IPV4.match(text, last)
+        if not beside and ip(text[first:last]):
+            found.append(Match("ip_address", first, last, 90))
+    return found
 
 
 def _ipv6(text: str, raw: bytes, start: int) -> list[Match]:
-    return [
-        Match("ip_address", *match.span(), 90)
-        for match in _IPV6.finditer(text, start)
-        if len(match.group()) > 4 and ip(match.group())
-    ]
+    found = []
+    for match in _IPV6.finditer(raw, start):
+        first, last = match.span()
+        beside = (first and _BESIDE_IPV6.match(text, first - 1)) or _BESIDE_IPV6.match(text, last)
+        if last - first > 4 and not beside and ip(text[first:last]):
+            found.append(Match("ip_address", first, last, 90))
+    return found
 
 
-_FINDERS = (_emails, numbers.find, _ibans, _ipv4, _ipv6, keys.find)
+_KINDS: Final = (
+    (rb"[A-Za-z0-9_%+'-]@[A-Za-z0-9]", _emails),
+    (rb"\d(?:[ .\-()/]{0,2}\d){5}", numbers.find),
+    (rb"[A-Za-z]{2}\d{2}[ -]?[A-Za-z0-9]{1,4}[ -]?[A-Za-z0-9]", _ibans),
+    (rb"\d\.\d{1,3}\.\d{1,3}\.\d", _ipv4),
+    (rb"[0-9A-Fa-f]?:[0-9A-Fa-f]{0,4}:", _ipv6),
+    (keys.PREFILTER, keys.find),
+)
+"""What the one pass looks for, and who looks closer where it was seen."""

@@ -12,15 +12,16 @@ from gateway.content.decoding import decode
 from gateway.content.errors import ContentError
 from gateway.content.json_text import Json, dump, parse_strict
 from gateway.content.media import MediaType, read_media_type
-from gateway.content.redact import UNCHANGEABLE, Redactor
+from gateway.content.redact import UNCHANGEABLE, Redactor, mask
 from gateway.content.scanner import Match, Scanner
-from gateway.content.walk import Finding, Path, Texts, pointer, replace
+from gateway.content.walk import Finding, Path, Texts, pointer, put, replace
 
 Dialect = Literal["openai", "anthropic", ""]
 
 POINTERS = 10
 """Most places that a summary names for one type of finding."""
 
+_MODEL: Path = (None, "model")
 _MASK_KEY = b"\0" * 32
 
 
@@ -109,6 +110,8 @@ class RequestContent:
         self.findings += [_unreadable(path) for path in texts.unreadable]
         if self._multipart is not None:
             self.findings += [_unreadable(((None, name), index)) for name, index in self._multipart.unreadable]
+        if self.model is not None and any(finding.path == _MODEL for finding in self.findings):
+            self.model = mask("model")
 
     def summary(self) -> dict[str, TypeSummary]:
         """Findings by type."""
@@ -134,6 +137,9 @@ class RequestContent:
         """`parsed` with every finding masked, for records and logs."""
         maskable = [finding for finding in self.findings if finding.match.type not in UNCHANGEABLE]
         value = self._copy()
+        for finding in self.findings:
+            if finding.match.type == "unreadable" and finding.path is not None:
+                put(value, finding.path, mask("unreadable"))
         if maskable:
             kinds = {finding.match.type for finding in maskable}
             value = replace(value, maskable, Redactor(dict.fromkeys(kinds, "mask"), _MASK_KEY))

@@ -6,7 +6,7 @@ import re
 
 from gateway.content.errors import ContentError
 
-EVENT_LIMIT = 1 << 20
+EVENT_LIMIT = 4 << 20
 """Largest event in bytes."""
 
 _NAME = re.compile(r"[\w.:/ -]{0,128}", re.ASCII)
@@ -59,7 +59,8 @@ class EventParser:
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
         self._limit = limit
-        self._buffer = b""
+        self._parts: list[bytes] = []
+        self._size = 0
         self._carriage = False
         self._started = False
 
@@ -67,16 +68,24 @@ class EventParser:
         """Events that are complete now; ContentError."""
         if b"\r" in data or self._carriage:
             data = self._line_feeds(data)
-        buffer = self._buffer + data if self._buffer else data
+        if not data:
+            return []
+        before = self._parts[-1][-1:] if self._parts else b""
+        self._parts.append(data)
+        self._size += len(data)
+        if b"\n\n" not in before + data:
+            # Pieces of a long event are put together once, when its end is there.
+            if self._size > self._limit:
+                raise ContentError("too_large", f"an event is larger than {self._limit} bytes")
+            return []
+        buffer = b"".join(self._parts)
         if not self._started:
-            if len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
-                self._buffer = buffer
-                return []
             self._started = True
             buffer = buffer.removeprefix(b"\xef\xbb\xbf")
         blocks = buffer.split(b"\n\n")
-        self._buffer = blocks.pop()
-        if len(self._buffer) > self._limit:
+        rest = blocks.pop()
+        self._parts, self._size = ([rest] if rest else []), len(rest)
+        if self._size > self._limit:
             raise ContentError("too_large", f"an event is larger than {self._limit} bytes")
         events: list[Event] = []
         for block in blocks:
@@ -90,7 +99,7 @@ class EventParser:
     @property
     def clean(self) -> bool:
         """Whether nothing is left over: the last event was complete."""
-        return not self._buffer.strip(b"\n")
+        return not b"".join(self._parts).strip(b"\n")
 
     def _line_feeds(self, data: bytes) -> bytes:
         """CR and CRLF become LF; whether a CR at the end is followed by LF is seen with the next piece."""

@@ -18,7 +18,7 @@ from gateway.content.findings import Findings
 from gateway.content.guard import Guard
 from gateway.content.json_text import Json, dump
 from gateway.content.order import Held, Order, Queue
-from gateway.content.redact import Redactor
+from gateway.content.redact import Redactor, mask
 from gateway.content.scanner import Match, Scanner
 from gateway.content.walk import Texts, pointer, replace
 
@@ -26,6 +26,7 @@ CHANNELS = 512
 """Most texts of one stream."""
 
 _CLEAN = 256
+_CLEAN_SIZE = 4_096
 _LABEL = re.compile(r"[a-z][a-z_-]{0,31}")
 _ANSWER_TEXT = frozenset({"content", "text", "data", "delta"})
 
@@ -120,7 +121,7 @@ class EventMachine:
         for holder in (value, value.get("message"), value.get("response")):
             model = holder.get("model") if isinstance(holder, dict) else None
             if isinstance(model, str):
-                self.model = model[:128]
+                self.model = mask("model") if self._scanner.scan(model) else model[:128]
                 return
 
     def _push(self, held: Held, reading: Reading) -> list[tuple[Channel, Queue]]:
@@ -155,11 +156,15 @@ class EventMachine:
         """
         if piece.key in self._channels or isinstance(piece.name, dict):
             return False
-        label = self._labels.setdefault(piece.key, piece.text)
-        if label == piece.text and _LABEL.fullmatch(label):
+        label = self._labels.get(piece.key)
+        if label is None:
+            if not _LABEL.fullmatch(piece.text):
+                return False
+            self._labels[piece.key] = piece.text
             return True
-        if label is not piece.text:
-            self._open(piece.key)[0].push(label)
+        if label == piece.text:
+            return True
+        self._open(piece.key)[0].push(label)
         return False
 
     def _open(self, key: Key) -> tuple[Channel, Queue]:
@@ -192,7 +197,8 @@ class EventMachine:
             self._findings.add("unreadable", 100, pointer(path)[:256])
         if unnamed:
             event.name, event.id = "", None
-        if not (held.findings or held.tokens or texts.unreadable or unnamed) and len(self._clean) < _CLEAN:
+        found = held.findings or held.tokens or texts.unreadable or unnamed
+        if not found and len(rest) <= _CLEAN_SIZE and len(self._clean) < _CLEAN:
             self._clean.add(rest)
 
     def _settle(self, touched: list[tuple[Channel, Queue]], reading: Reading) -> None:

@@ -106,7 +106,10 @@ class Texts:
         self._texts: list[str] = []
         self._places: list[tuple[Path, int, bool]] = []
         self.unreadable: list[Path] = []
-        self._walk(value)
+        if isinstance(value, dict | list):
+            self._walk(value)
+        else:
+            self._leaf(value, None, "", False)
 
     def _walk(self, value: Json) -> None:
         stack: list[tuple[Json, Path, str, int]] = [(value, None, "", 0)]
@@ -118,9 +121,14 @@ class Texts:
             if isinstance(item, dict):
                 for key, child in item.items():
                     kind = child.__class__
+                    if kind is str and child and key not in _ENCODED and child[0] != "d":  # type: ignore[index]
+                        # The common case, without a call: `_leaf` looks closer at what may be encoded.
+                        texts.append(f"{key}{NAME}{child}")
+                        places.append(((path, key), len(key) + 1, True))
+                        continue
                     if kind is dict or kind is list:
                         stack.append((child, (path, key), key, depth + 1))
-                    elif self._leaf(child, (path, key), key, True):
+                    elif child.__class__ is not bool and child and self._leaf(child, (path, key), key, True):
                         continue
                     if key not in _KNOWN_NAMES:
                         texts.append(key)
@@ -132,15 +140,13 @@ class Texts:
                         stack.append((child, (path, index), name, depth + 1))
                     else:
                         self._leaf(child, (path, index), name, False)
-            else:
-                self._leaf(item, path, "", False)
 
     def _leaf(self, value: Json, path: Path, name: str, own: bool) -> bool:
         """Take a string or number, with its name before it as context; False when there is nothing to look at."""
-        if value.__class__ is str:
+        if isinstance(value, str):
             if not value:
                 return False
-            if (name in _ENCODED or value[:5] == "data:") and self._encoded(value, path, name):
+            if (name in _ENCODED or value.startswith("data:")) and self._encoded(value, path, name):
                 return False
             self._texts.append(f"{name}{NAME}{value}")
         elif (value.__class__ is int or value.__class__ is float) and abs(value) >= _SMALLEST_NUMBER:
@@ -232,6 +238,12 @@ def replace(value: Json, findings: list[Finding], redactor: Redactor) -> Json:
         assert isinstance(container, dict) and isinstance(step, str)
         _rename(container, step, redactor.text(step, names[path]))
     return root[0]
+
+
+def put(value: Json, path: Path, new: str) -> None:
+    """Let `new` stand at a place within `value` instead of what stands there."""
+    container, step = _reach([value], path)
+    container[step] = new  # type: ignore[index]
 
 
 def _rename(container: dict[str, Json], old: str, new: str) -> None:
