@@ -7,7 +7,6 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from cordon.errors import CordonError
-from detectors.errors import DetectorError
 from gateway.errors import GatewayError
 from lineage.errors import LineageError
 from playbooks.errors import PlaybookError
@@ -16,7 +15,6 @@ from siem.console.errors import ConsoleError
 
 EXPECTED: Final = (
     CordonError,
-    DetectorError,
     PlaybookError,
     GatewayError,
     LineageError,

@@ -4,7 +4,8 @@ In comes a configuration file, out come findings, each ok, warn or fail:
 
     finding      one of them, and how a check makes it
     machine      Python, limits, disk, clock
-    settings     what the configuration names: secrets, certificates, ports, bundle, upstreams, unsafe options
+    settings     what the configuration names: secrets, certificates, ports, upstreams, unsafe options
+    bundle       the policy bundle, by the admission that it has to pass
     storage      the data directory: who can read it, databases, the log and its writer
     examine      runs them all
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cordon.config import Config, load
 from cordon.doctor import machine
+from cordon.doctor.bundle import examine_bundle
 from cordon.doctor.finding import Finding, fail, ok
 from cordon.doctor.settings import examine_settings
 from cordon.doctor.storage import examine_storage
@@ -44,5 +45,6 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _disk,
     machine.clock,
     examine_settings,
+    examine_bundle,
     examine_storage,
 )

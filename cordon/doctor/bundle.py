@@ -1,0 +1,30 @@
+"""The policy bundle: whether it would be admitted as it lies there now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cordon.config import Config
+from cordon.doctor.finding import Finding, fail, ok, warn
+from policies.admission import admit_now
+from policies.bundle import load_bundle
+from policies.errors import BundleError
+
+
+def examine_bundle(config: Config) -> Iterator[Finding]:
+    """Read and examine it as a worker does before it serves it."""
+    try:
+        bundle = load_bundle(config.policy.bundle)
+    except BundleError as error:
+        for problem in error.problems:
+            yield fail("bundle", str(problem), "mend it; the running Cordon keeps the bundle before")
+        return
+    admission = admit_now(bundle, config.policy)
+    for problem in admission.problems:
+        if problem.severity == "error":
+            yield fail("bundle", str(problem), "mend it; the running Cordon keeps the bundle before")
+        else:
+            yield warn("bundle", str(problem), "see `cordon policy check`")
+    if admission.bundle is not None:
+        dearest = max(admission.costs.values(), default=0.0)
+        yield ok("bundle", f"revision {admission.bundle.revision} is admitted, {dearest:.2f} ms a decision at most")

@@ -1,0 +1,193 @@
+"""The doctor, on installations that something is wrong with."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cordon.config import load
+from cordon.doctor import machine
+from cordon.doctor.examine import examine
+from cordon.doctor.finding import Finding
+from lineage.local import open_log
+from lineage.record import encode
+from tests.support.certificates import write_certificate
+from tests.support.cli import ROOT, Installation
+
+
+@pytest.fixture
+def cordon(tmp_path: Path) -> Installation:
+    return Installation(tmp_path)
+
+
+def findings(cordon: Installation, check: str) -> list[Finding]:
+    return [finding for finding in examine(cordon.file) if finding.check == check]
+
+
+def only(cordon: Installation, check: str) -> Finding:
+    found = findings(cordon, check)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_fresh_installation_has_nothing_to_mend(cordon: Installation) -> None:
+    found = list(examine(cordon.file))
+    assert [finding for finding in found if finding.level == "fail"] == []
+    assert {"python", "configuration", "disk", "clock", "credentials", "bundle", "data"} <= {f.check for f in found}
+    assert not (cordon.directory / "var").exists()
+
+
+def test_it_changes_nothing(cordon: Installation) -> None:
+    cordon("key", "create", "a", "--tenant", "acme")
+
+    def state() -> dict[Path, bytes]:
+        files = (path for path in (cordon.directory / "var").rglob("*") if path.is_file() and path.suffix == ".db")
+        return {path: path.read_bytes() for path in files}
+
+    before = state()
+    list(examine(cordon.file))
+    assert state() == before
+
+
+def test_what_is_wrong_ends_the_command_with_1_and_says_what_to_do(cordon: Installation) -> None:
+    cordon.file.write_text(cordon.file.read_text().replace("EU}]", "EU, credential: env:CORDON_TEST_NOPE}]"))
+    result = cordon("doctor")
+    assert result.code == 1
+    assert "fail  credentials     endpoint crm-eu: the environment variable CORDON_TEST_NOPE is not set" in result.out
+    assert "→ set it where Cordon is started" in result.out
+    as_json = cordon("doctor", "--json").json
+    assert as_json["failed"] == 1
+
+
+def test_every_finding_that_is_not_in_order_has_a_remedy(cordon: Installation) -> None:
+    cordon.file.write_text(cordon.file.read_text().replace("data_dir: var", "data_dir: var\nlog: {level: nope}"))
+    assert all(finding.remedy for finding in examine(cordon.file) if finding.level != "ok")
+
+
+def test_files_that_others_can_read_are_named(cordon: Installation) -> None:
+    cordon("key", "create", "a", "--tenant", "acme")
+    assert only(cordon, "modes").level == "ok"
+    key = cordon.directory / "var/keys/log.key"
+    key.chmod(0o640)
+    finding = only(cordon, "modes")
+    assert finding.level == "fail"
+    assert f"chmod go-rwx {key}" in finding.remedy
+
+
+def test_a_damaged_database_is_named(cordon: Installation) -> None:
+    cordon("key", "create", "a", "--tenant", "acme")
+    database = cordon.directory / "var/cordon-log.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(database.read_bytes())
+    data[4096 : 4096 * 3] = b"\xff" * 8192
+    database.write_bytes(data)
+    assert only(cordon, "log database").level == "fail"
+
+
+def test_a_port_of_another_program_is_named(cordon: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        text = cordon.file.read_text().replace('gateway: {listen: "127.0.0.1:0"', f'gateway: {{listen: "{listen}"')
+        cordon.file.write_text(text)
+        found = findings(cordon, "ports")
+    assert (found[0].level, found[0].text) == ("fail", f"{listen} is in use by another program")
+    assert found[1].level == "ok"
+
+
+@pytest.mark.parametrize(("days", "level"), [(-3, "fail"), (10, "warn"), (300, "ok")])
+def test_certificates_are_told_by_the_days_they_last(cordon: Installation, days: float, level: str) -> None:
+    write_certificate(cordon.directory / "a.pem", cordon.directory / "a.key", days=days)
+    text = cordon.file.read_text().replace("limits:", "tls: {certificate: a.pem, key: a.key}, limits:")
+    cordon.file.write_text(text)
+    assert only(cordon, "certificates").level == level
+
+
+def test_upstreams_are_connected_to_and_nothing_is_sent(cordon: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+        cordon.file.write_text(cordon.file.read_text().replace("http://127.0.0.1:9", url))
+        assert only(cordon, "upstreams").level == "ok"
+        connection, _ = upstream.accept()
+        with connection:
+            connection.settimeout(5)
+            assert connection.recv(1) == b""
+    assert only(cordon, "upstreams").level == "warn"
+
+
+def test_an_upstream_without_tls_where_it_is_asked_for_is_told(cordon: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        url = f"https://127.0.0.1:{upstream.getsockname()[1]}"
+        cordon.file.write_text(cordon.file.read_text().replace("http://127.0.0.1:9", url))
+        upstream.settimeout(0.01)
+        assert only(cordon, "upstreams").level == "warn"
+
+
+def test_an_unsafe_option_is_told(cordon: Installation) -> None:
+    cordon.file.write_text(cordon.file.read_text().replace("control: {", "control: {unsafe_open_metrics: true, "))
+    finding = only(cordon, "unsafe")
+    assert (finding.level, finding.text) == ("warn", "control.unsafe_open_metrics is on")
+
+
+def test_a_bundle_that_is_refused_is_named_with_its_line(cordon: Installation) -> None:
+    bundle = cordon.directory / "bundle"
+    bundle.mkdir()
+    (bundle / "p.rego").write_text('package cordon.request\n\ndecision := {"allow": http.send({})}\n')
+    text = cordon.file.read_text().replace(str(ROOT / "policies/bundles/starter"), "bundle")
+    cordon.file.write_text(text)
+    assert any(finding.level == "fail" and "p.rego:3" in finding.text for finding in findings(cordon, "bundle"))
+
+
+def test_a_call_without_an_outcome_is_told(cordon: Installation) -> None:
+    config = load(cordon.file)
+    at = int(time.time() * 1000) - int(config.gateway.limits.total_time * 1000) - 60_000
+    with open_log(config.data_dir, config.lineage) as log:
+        for kind, more in (("call.intent", {}), ("call.intent", {}), ("call.outcome", {"intent": 0})):
+            log.append(encode({"v": 1, "kind": kind, "at": at, "boot": "x", **more}))
+    finding = only(cordon, "calls")
+    assert (finding.level, finding.text) == ("warn", "1 calls were sent and have no outcome, such as record 1")
+
+
+def test_records_from_the_future_are_told(cordon: Installation) -> None:
+    config = load(cordon.file)
+    with open_log(config.data_dir, config.lineage) as log:
+        record = {"v": 1, "kind": "process.stopped", "at": int(time.time() * 1000) + 3_600_000, "boot": "x"}
+        log.append(encode(record))
+    assert only(cordon, "clock").level == "warn"
+
+
+def test_a_lost_key_and_a_foreign_checkpoint_are_told(cordon: Installation) -> None:
+    cordon("key", "create", "a", "--tenant", "acme")
+    vkey = cordon.directory / "var/keys/log.vkey"
+    text = vkey.read_text()
+    vkey.unlink()
+    assert only(cordon, "checkpoint").level == "fail"
+    vkey.write_text(text.replace(text[text.rindex("+") + 10], "A" if text[text.rindex("+") + 10] != "A" else "B", 1))
+    assert only(cordon, "checkpoint").level == "fail"
+
+
+def test_little_room_is_told(cordon: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "LITTLE_FREE", 2**62)
+    assert only(cordon, "disk").level == "warn"
+    monkeypatch.setattr(machine, "LEAST_FREE", 2**62)
+    assert only(cordon, "disk").level == "fail"
+
+
+def test_too_few_files_and_too_much_memory_are_told(cordon: Installation) -> None:
+    text = cordon.file.read_text()
+    cordon.file.write_text(text.replace("limits: {", "limits: {connections: 90000000, "))
+    assert "ulimit" in only(cordon, "limits").remedy
+    cordon.file.write_text(text.replace("limits: {", "limits: {buffered: 1000000000000000, "))
+    assert "gateway.limits.buffered" in only(cordon, "limits").remedy
+
+
+def test_a_check_that_breaks_is_a_finding_itself(cordon: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "disk", lambda _config: 1 / 0)
+    finding = only(cordon, "disk")
+    assert (finding.level, finding.text) == ("fail", "could not be checked: ZeroDivisionError: division by zero")
+    assert findings(cordon, "bundle")
