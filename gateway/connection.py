@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _HIGH_WATER = 65_536
+_BURST = 16
 _UNREAD = RequestHead("GET", "/", "", b"/", [])
 _RETRY = ((b"retry-after", b"1"),)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -71,15 +72,11 @@ class Connection(asyncio.Protocol):
         phase = self._phase
         if phase >= LINGER:
             return
-        reader = self._reader
-        reader.feed(data)
+        self._reader.feed(data)
         if phase != CALL:
             self._advance()
-            return
-        self._hold_ahead()
-        if not self._paused and reader.buffered > self._listener.limits.read_ahead:
-            self._paused = True
-            self._transport.pause_reading()
+        else:
+            self._wait_ahead()
 
     def eof_received(self) -> bool:
         """The client sends no more; a call under way is still answered where the transport can stay half open."""
@@ -153,9 +150,7 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         self._enter(IDLE)
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._read_on()
         if not self._advancing and (self._eof or self._reader.buffered):
             self._advance()
 
@@ -175,7 +170,8 @@ class Connection(asyncio.Protocol):
         """Close after the call under way, at once when there is none."""
         self.last = True
         if self._phase == IDLE or (self._phase == HEAD and not self._held):
-            self._close()
+            self._enter(LINGER)
+            self._transport.close()
 
     def abort(self) -> None:
         """Close now."""
@@ -192,14 +188,33 @@ class Connection(asyncio.Protocol):
         """Take requests out of the reader until one is under way or more bytes are needed."""
         self._advancing = True
         try:
-            while self._phase < CALL and self._step():
-                pass
+            for _ in range(_BURST):
+                if self._phase >= CALL or not self._step():
+                    break
+            else:
+                self._later()
         except FramingError as error:
             self._reject(_malformed(error))
         except Refusal as refusal:
             self._reject(refusal)
         finally:
             self._advancing = False
+
+    def _later(self) -> None:
+        """Many small requests were answered in one go; other connections have their turn before the next."""
+        if self._phase < CALL and self._reader.buffered:
+            self._wait_ahead()
+            self._listener.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._phase < CALL:
+            self._read_on()
+            self._advance()
+
+    def _read_on(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
 
     def _step(self) -> bool:
         """One step on; False when more bytes are needed."""
@@ -257,12 +272,16 @@ class Connection(asyncio.Protocol):
         self._held = count
         return True
 
-    def _hold_ahead(self) -> None:
-        """Account for requests read ahead, which are here already and bounded by `read_ahead` and one read."""
-        assert self._exchange is not None
-        held = len(self._exchange.body) + self._reader.buffered
+    def _wait_ahead(self) -> None:
+        """Let requests that were read ahead wait: account for them, and read no more when they are many."""
+        reader = self._reader
+        exchange = self._exchange
+        held = reader.buffered + (len(exchange.body) if exchange is not None else 0)
         self._listener.budget.force(held - self._held)
         self._held = held
+        if not self._paused and reader.buffered > self._listener.limits.read_ahead and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
 
     def _accept(self, exchange: Exchange) -> bool:
         """Ask the handler whether it wants the request; a refusal closes unless the body is there already."""
@@ -310,9 +329,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._reader = RequestReader(self._listener.limits)
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._read_on()
         if self._transport.can_write_eof():
             self._transport.write_eof()
 

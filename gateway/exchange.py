@@ -115,9 +115,9 @@ class Exchange:
                 bodiless = True
                 framing = b"" if length is None else framing
         line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self.started = True
-        self._left = _NO_BODY if bodiless else length
         self._unsent = b"".join((line, write_fields(headers), framing, _LAST if outlet.last else b"\r\n"))
+        self._left = _NO_BODY if bodiless else length
+        self.started = True
         if length is None:
             outlet.soon(self._flush)
 

@@ -95,21 +95,16 @@ class RequestReader:
     """The requests of one connection, one after the other."""
 
     __slots__ = (
-        "_blank_lines",
-        "_body",
-        "_body_limit",
-        "_buffer",
-        "_chunked",
-        "_head_limit",
-        "_left",
-        "_limits",
+        "_at", "_blank_lines", "_body", "_body_limit", "_buffer", "_chunked", "_head_limit", "_left", "_limits",
         "_scanned",
-    )
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._head_limit = limits.request_line + limits.headers
+        # What is before `_at` was read already. Taking it off at once would copy the rest for each request in it.
         self._buffer = b""
+        self._at = 0
         self._scanned = 0
         self._blank_lines = 0
         self._left = 0
@@ -120,27 +115,30 @@ class RequestReader:
     @property
     def buffered(self) -> int:
         """Bytes held: of a head or body that is not complete yet, and of requests read ahead."""
-        return len(self._buffer) + len(self._body)
+        return len(self._buffer) - self._at + len(self._body)
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the connection; the caller bounds how many it lets pile up."""
-        self._buffer = self._buffer + data if self._buffer else data
+        if self._at == len(self._buffer):
+            self._buffer = data
+        else:
+            self._buffer = self._buffer[self._at :] + data
+        self._at = 0
 
     def read_head(self) -> RequestHead | None:
         """The next request's head, or None until more bytes are there. Raises FramingError."""
         buffer = self._buffer
-        if not buffer:
-            return None
-        while buffer.startswith(b"\r\n") and self._blank_lines < _BLANK_LINES:
-            buffer = self._buffer = buffer[2:]
+        start = self._at
+        while buffer.startswith(b"\r\n", start) and self._blank_lines < _BLANK_LINES:
+            start = self._at = start + 2
             self._blank_lines += 1
             self._scanned = 0
-        end = buffer.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0)
-        if end < 0 or end > self._head_limit:
-            self._check_partial(buffer)
+        end = buffer.find(b"\r\n\r\n", start + self._scanned - 3 if self._scanned > 3 else start)
+        if end < 0 or end - start > self._head_limit:
+            self._check_partial(buffer, start)
             return None
-        head = parse_head(buffer[:end], self._limits)
-        self._buffer = buffer[end + 4 :]
+        head = parse_head(buffer[start:end], self._limits)
+        self._at = end + 4
         self._scanned = self._blank_lines = 0
         self._left = head.length or 0
         self._chunked = ChunkedReader(trailers=False) if head.length is None else None
@@ -156,19 +154,21 @@ class RequestReader:
         """The whole body, or None until more bytes are there. Raises FramingError."""
         if self._chunked is not None:
             return self._read_chunked(self._chunked)
-        left = self._left
-        if not self._body and len(self._buffer) >= left:
-            body, self._buffer = self._buffer[:left], self._buffer[left:]
-            return body
-        piece = self._buffer[:left]
-        self._buffer = self._buffer[left:]
+        start = self._at
+        end = start + self._left
+        if not self._body and end <= len(self._buffer):
+            self._at = end
+            self._left = 0
+            return self._buffer[start:end]
+        piece = self._buffer[start:end]
+        self._at += len(piece)
         self._left -= len(piece)
         self._body += piece
         return None if self._left else self._take_body()
 
     def _read_chunked(self, chunked: ChunkedReader) -> bytes | None:
-        data, self._buffer = self._buffer, b""
-        piece = chunked.feed(data)
+        piece = chunked.feed(self._buffer[self._at :])
+        self._buffer, self._at = chunked.rest, 0
         if piece:
             self._left += len(piece)
             if self._left > self._body_limit:
@@ -176,7 +176,6 @@ class RequestReader:
             self._body += piece
         if not chunked.ended:
             return None
-        self._buffer = chunked.rest
         self._chunked = None
         return self._take_body()
 
@@ -186,17 +185,17 @@ class RequestReader:
         self._left = 0
         return body
 
-    def _check_partial(self, buffer: bytes) -> None:
+    def _check_partial(self, buffer: bytes, start: int) -> None:
         """Refuse a head that can no longer become good, looking only at the bytes that came since the last look."""
-        start = self._scanned
-        if start and buffer[start - 1] == 13:
-            start -= 1
-        stop = min(len(buffer), self._head_limit + 4)
-        piece = buffer[start:stop]
+        look = start + self._scanned
+        if self._scanned and buffer[look - 1] == 13:
+            look -= 1
+        stop = min(len(buffer), start + self._head_limit + 4)
+        piece = buffer[look:stop]
         check_bytes(piece[:-1] if piece.endswith(b"\r") else piece)
-        if len(buffer) > self._head_limit + 3:
+        if len(buffer) - start > self._head_limit + 3:
             raise FramingError(431, "head", f"the request's head is longer than {self._head_limit} bytes")
-        self._scanned = stop
+        self._scanned = stop - start
 
 
 def parse_head(raw: bytes, limits: Limits) -> RequestHead:

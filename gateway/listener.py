@@ -58,7 +58,13 @@ class Listener:
         """Listen, and return the port (of use when 0 was asked for). With `reuse_port` several workers share it."""
         try:
             self._server = await self.loop.create_server(
-                lambda: Connection(self), host, port, ssl=self._tls, backlog=_BACKLOG, reuse_port=reuse_port
+                lambda: Connection(self),
+                host,
+                port,
+                ssl=self._tls,
+                ssl_handshake_timeout=self.limits.head_time if self._tls is not None else None,
+                backlog=_BACKLOG,
+                reuse_port=reuse_port,
             )
         except OSError as error:
             raise GatewayError(f"cannot listen on {host}:{port}: {error.strerror}; is the port taken?") from error

@@ -80,6 +80,8 @@ class Endpoint(Settings):
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("url is not an absolute http:// or https:// URL")
+        if not re.fullmatch(r"[!-~]+", self.url):
+            raise ValueError("url must be plain ASCII without blanks; write an international name as xn--…")
         if parts.query or parts.fragment or parts.username or parts.password:
             raise ValueError("url must not carry a user, a query or a fragment; secrets go into credential")
         if self.credential and not re.match(r"^(env|file):.+", self.credential):

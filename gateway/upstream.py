@@ -7,7 +7,7 @@ redirects are handed back as they come.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -133,7 +133,7 @@ class UpstreamCall:
     def dial(self) -> None:
         """Send over a fresh connection."""
         self.connection = None
-        self._task = self._pool.loop.create_task(self._dial())
+        self._task = self._pool.start(self._dial())
 
     async def _dial(self) -> None:
         try:
@@ -182,6 +182,7 @@ class UpstreamPool:
         self._known: dict[int, tuple[Endpoint, Peer]] = {}
         self._idle = 0
         self._connections: set[UpstreamConnection] = set()
+        self._dialling: set[asyncio.Task[None]] = set()
 
     @property
     def connections(self) -> int:
@@ -199,9 +200,9 @@ class UpstreamPool:
         """Send a request; `target` (path and query) is appended to the endpoint's base URL.
 
         `headers` are end-to-end fields with lower-case names; host, framing and accept-encoding are set here, so they
-        must not be among them (a request's head has none of them). ValueError for a line end in a header. A
-        kept-alive connection that turns out closed is replaced once, when the request is safe to repeat (an idempotent
-        method, or an idempotency key) and nothing of an answer came.
+        must not be among them (a request's head has none of them). ValueError for a line end in a header, GatewayError
+        for a CA file that cannot be read. A kept-alive connection that turns out closed is replaced once, when the
+        request is safe to repeat (an idempotent method, or an idempotency key) and nothing of an answer came.
         """
         peer = self._peer(endpoint)
         if b" " in target or b"\n" in target:
@@ -210,12 +211,13 @@ class UpstreamPool:
         head = b"".join((method.encode(), b" ", peer.base, target, peer.fixed, length, write_fields(headers), b"\r\n"))
         request = (head + body,) if len(body) <= _JOINED_BODY else (head, body)
         call = UpstreamCall(self, peer, method, request, sink)
-        if peer.idle:
+        while peer.idle:
             connection = peer.idle.pop()
             self._idle -= 1
-            connection.send(call)
-        else:
-            call.dial()
+            if connection.open:
+                connection.send(call)
+                return call
+        call.dial()
         return call
 
     def retain(self, endpoints: Sequence[Endpoint]) -> None:
@@ -227,9 +229,18 @@ class UpstreamPool:
                 connection.drop()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; calls under way hear nothing more."""
+        for task in list(self._dialling):
+            task.cancel()
         for connection in list(self._connections):
             connection.drop()
+
+    def start(self, dialling: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a coroutine that opens a connection; the loop alone would not keep it alive."""
+        task = self.loop.create_task(dialling)
+        self._dialling.add(task)
+        task.add_done_callback(self._dialling.discard)
+        return task
 
     def _peer(self, endpoint: Endpoint) -> Peer:
         """The peer of an endpoint; a reloaded configuration's equal endpoint shares it."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class UpstreamConnection(asyncio.Protocol):
     """Without a call it is idle in the pool; bytes that come then make it unfit, since nobody asked for them."""
 
-    __slots__ = ("_call", "_closed", "_paused", "_pool", "_reader", "_transport", "_used", "deadline", "peer")
+    __slots__ = ("_call", "_closed", "_paused", "_pool", "_reader", "_sent", "_transport", "_used", "deadline", "peer")
 
     def __init__(self, pool: UpstreamPool, peer: Peer) -> None:
         self.peer = peer
@@ -24,7 +24,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self._call: UpstreamCall | None = None
         self._reader: AnswerReader | None = None
-        self._used = False
+        self._used = self._sent = False
         self._closed = True
         self._paused = False
 
@@ -33,17 +33,23 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._closed = False
 
+    @property
+    def open(self) -> bool:
+        """Whether a request may be sent; False from the moment at which the upstream was seen to close."""
+        return not self._closed and not self._transport.is_closing()
+
     def send(self, call: UpstreamCall) -> None:
         """Send the call's request and hand on what comes back."""
         call.connection = self
         self._call = call
-        if self._closed:
+        if not self.open:
             self._pool.loop.call_soon(self._broken, "closed the connection")
             return
         self._reader = AnswerReader(self._pool.limits, for_head=call.method == "HEAD")
         if call.paused:
             self.pause()
         self.deadline = self._pool.sweep.now + self._pool.first_byte_time
+        self._sent = True
         for piece in call.request:
             self._transport.write(piece)
 
@@ -103,14 +109,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more for now; the time that passes is not the upstream's."""
-        if not self._paused and not self._closed:
+        if not self._paused and self.open:
             self._paused = True
             self.deadline = NEVER
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        if self._paused and not self._closed:
+        if self._paused and self.open:
             self._paused = False
             self.deadline = self._pool.sweep.now + self._pool.answer_idle_time
             self._transport.resume_reading()
@@ -126,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _complete(self, call: UpstreamCall, reader: AnswerReader) -> None:
         self._call = self._reader = None
         self._used = True
+        self._sent = False
         if self._paused:
             self.resume()
         if not reader.reusable or self._closed or self._transport.get_write_buffer_size() or not self._rest(reader):
@@ -148,11 +155,11 @@ class UpstreamConnection(asyncio.Protocol):
         if call is None or call.over:
             return
         untouched = reader is None or not reader.touched
-        if untouched and call.repeatable and self._used:
+        if self._used and untouched and (call.repeatable or not self._sent):
             call.dial()
             return
         when = "before it answered" if untouched else "before its answer was complete"
-        call.fail(UpstreamError("reset", f"endpoint {self.peer.name} {how} {when}", sent=True))
+        call.fail(UpstreamError("reset", f"endpoint {self.peer.name} {how} {when}", sent=self._sent))
 
     def _fail(self, kind: UpstreamFault, detail: str) -> None:
         call = self._call
