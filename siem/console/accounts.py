@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, up
 
 from lineage import actions
 from lineage.actions import AccountChange, ActionError, Record, Stamp
-from siem.console.errors import Conflict, Forbidden, Invalid, NotFound
+from siem.console.errors import Conflict, Forbidden, Invalid, NotFound, invalid
 from siem.console.passwords import check_password, hash_password, verify_password
 from siem.console.roles import ROLES, Permission, permissions
 from siem.console.tables import ACCOUNTS, CHANGES, INVITATIONS, SESSIONS
@@ -311,7 +311,7 @@ def _as_invalid() -> Iterator[None]:
     try:
         yield
     except ActionError as error:
-        raise Invalid(f"The value of {error}.", field=error.field) from error
+        raise invalid(error) from error
 
 
 def _known_roles(roles: Iterable[str]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse
@@ -19,6 +20,7 @@ from siem.console.watch_pages import see
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 DAY_MS = 86_400_000
+FRESH: Final[Mapping[str, object]] = {"account": "", "roles": ("viewer",)}
 Text = Annotated[str, Form(max_length=600)]
 Roles = Annotated[list[str], Form(max_length=16)]
 
@@ -50,7 +52,7 @@ def create_key(
         )
     except ConsoleError as error:
         return _keys(request, deps, form, error=error)
-    return _keys(request, deps, form, made=made)
+    return _keys(request, deps, form | {"name": "", "roles": ""}, made=made, owner=f"{tenant}/{name.strip()}")
 
 
 @router.post("/keys/{key}/revoke")
@@ -63,7 +65,7 @@ def revoke_key(key: str, request: Request, session: Signed, deps: Parts) -> Resp
 @router.get("/accounts")
 def accounts(request: Request, deps: Parts) -> HTMLResponse:
     """Operators, links that are still open, and the form to invite."""
-    return _accounts(request, deps, {"account": "", "roles": ["viewer"]})
+    return _accounts(request, deps)
 
 
 @router.post("/accounts")
@@ -75,12 +77,12 @@ def invite(
     roles: Roles = [],  # noqa: B006
 ) -> HTMLResponse:
     """Make a one-time link for somebody new."""
-    form = {"account": account.strip(), "roles": roles}
+    name = account.strip()
     try:
-        token = deps.accounts.invite(account.strip(), roles, session.account)
+        token = deps.accounts.invite(name, roles, session.account)
     except ConsoleError as error:
-        return _accounts(request, deps, form, error=error)
-    return _accounts(request, deps, form, link=_link(request, deps, token))
+        return _accounts(request, deps, {"account": name, "roles": roles}, error=error)
+    return _accounts(request, deps, link=_link(request, deps, token), owner=name)
 
 
 @router.post("/accounts/{account}")
@@ -93,11 +95,10 @@ def change_account(
     roles: Roles = [],  # noqa: B006
 ) -> Response:
     """Change one account."""
-    form: dict[str, Any] = {"account": account, "roles": ["viewer"]}
     try:
         if change == "reset":
             token = deps.accounts.reset_link(account, session.account)
-            return _accounts(request, deps, form, link=_link(request, deps, token))
+            return _accounts(request, deps, link=_link(request, deps, token), owner=account)
         if change == "roles":
             deps.accounts.change_roles(account, roles, session.account)
         elif change == "disable":
@@ -105,7 +106,7 @@ def change_account(
         else:
             deps.accounts.enable(account, session.account)
     except ConsoleError as error:
-        return _accounts(request, deps, form, error=error)
+        return _accounts(request, deps, error=error)
     return see("/accounts?done=changed")
 
 
@@ -115,6 +116,7 @@ def _keys(
     form: dict[str, str],
     *,
     made: NewKey | None = None,
+    owner: str = "",
     error: ConsoleError | None = None,
 ) -> HTMLResponse:
     return pages(request).page(
@@ -123,6 +125,7 @@ def _keys(
         status=error.status if error else 200,
         error=error,
         made=made,
+        owner=owner,
         form=form,
         keys=deps.operations.live_keys(),
         facts=deps.facts,
@@ -130,7 +133,13 @@ def _keys(
 
 
 def _accounts(
-    request: Request, deps: Deps, form: dict[str, Any], *, link: str = "", error: ConsoleError | None = None
+    request: Request,
+    deps: Deps,
+    form: Mapping[str, object] = FRESH,
+    *,
+    link: str = "",
+    owner: str = "",
+    error: ConsoleError | None = None,
 ) -> HTMLResponse:
     return pages(request).page(
         request,
@@ -138,6 +147,7 @@ def _accounts(
         status=error.status if error else 200,
         error=error,
         link=link,
+        owner=owner,
         hours=f"{deps.settings.invitation_hours:g}",
         form=form,
         accounts=deps.accounts.all(),

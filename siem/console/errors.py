@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lineage.actions import ActionError
+
 
 class ConsoleError(Exception):
     """Base of every error of this package, answered as a problem (RFC 9457).
@@ -80,3 +82,9 @@ class Unavailable(ConsoleError):
     """The log or the state database is away; nothing was changed."""
 
     status, title = 503, "Not available"
+
+
+def invalid(error: ActionError) -> Invalid:
+    """What does not fit into a record, told as the request's mistake."""
+    text = str(error)
+    return Invalid(f"{text[:1].upper()}{text[1:]}.", field=error.field)

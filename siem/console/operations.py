@@ -17,7 +17,7 @@ from lineage.actions import ActionError, KeyKind, TargetType, UnknownTarget
 from lineage.control import ApiKey, Containment, ControlState
 from lineage.reader import LogReader
 from lineage.record import decode
-from siem.console.errors import Conflict, Invalid, NotFound
+from siem.console.errors import Conflict, NotFound, invalid
 from siem.console.journal import Journal
 
 LOOK_BACK = 200_000
@@ -142,7 +142,7 @@ class Operations:
             with self._turn:
                 yield
         except ActionError as error:
-            raise Invalid(f"The value of {error}.", field=error.field) from error
+            raise invalid(error) from error
 
 
 def _in_force(control: ControlState) -> list[Containment]:

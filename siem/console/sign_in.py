@@ -107,8 +107,9 @@ class SignIn:
     def _brakes(self, name: str, source: str) -> list[tuple[Throttle, str]]:
         """What counts this attempt. Guessing from many places cannot lock an account's owner out of his usual place."""
         pair = f"{name}\0{source}"
-        brakes = [(self._pairs, pair), (self._sources, source)]
-        return brakes if pair in self._trusted else [*brakes, (self._names, name)]
+        if pair in self._trusted:
+            return [(self._pairs, pair)]
+        return [(self._pairs, pair), (self._sources, source), (self._names, name)]
 
     def _trust(self, pair: str) -> None:
         self._trusted[pair] = None

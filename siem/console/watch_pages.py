@@ -5,6 +5,7 @@ Each form does what the API's call of the same kind does, and shows what could n
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -123,8 +124,9 @@ def alert(alert: str, request: Request, deps: Parts) -> HTMLResponse:
     ]
     evidence = []
     for index in row.evidence:
-        found = record_at(deps, index)
-        evidence.append((index, {"path": "", "method": "", **found}, "; ".join(reasons_of(found))))
+        with suppress(NotFound):  # The table may come from another copy of the log than the one that is read here.
+            found = record_at(deps, index)
+            evidence.append((index, {"path": "", "method": "", **found}, "; ".join(reasons_of(found))))
     return pages(request).page(request, "alert.html", alert=row, evidence=evidence, held=held)
 
 

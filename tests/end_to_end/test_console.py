@@ -168,6 +168,7 @@ def test_the_console_can_be_used_by_keyboard_alone_and_without_scripts(console: 
     context = browser.new_context(base_url=console.url, java_script_enabled=False)
     page = context.new_page()
     page.goto("/")
+    expect(page.get_by_label("Account")).to_be_focused()
     page.keyboard.type("ada")
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)

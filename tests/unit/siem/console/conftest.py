@@ -1,4 +1,4 @@
-"""One running control server for each test module."""
+"""One running control server for each test module; hashes cost little except where hashing is what is tested."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from siem.console import passwords
 from tests.support.console import Console, Operator, running_console
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap_hashes(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__.rpartition(".")[2] != "test_passwords":
+            patch.setattr(passwords, "MEMORY_KIB", 64)
+            patch.setattr(passwords, "_NOBODY", passwords.hash_password("nobody's own password"))
+        yield
 
 
 @pytest.fixture(scope="module")

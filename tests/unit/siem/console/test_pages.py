@@ -128,7 +128,7 @@ def test_hostile_text_in_the_address_stays_text(admin, name):
 def test_hostile_text_in_a_form_comes_back_as_text_with_the_error(admin):
     answer = admin.form("/containments", target_type="principal", target=HOSTILE, reason=HOSTILE, seconds="900")
     assert answer.status_code == 422
-    assert "target must be a principal" in text_of(answer) or "target must be 1 to 63" in text_of(answer)
+    assert "Target must be" in text_of(answer)
     assert "<script>alert" not in answer.text
     answer = admin.form("/keys", tenant="acme", name=HOSTILE)
     assert answer.status_code == 422
@@ -233,7 +233,7 @@ def test_empty_pages_say_what_to_do():
         overview = text_of(admin.get("/", headers=HTML))
         assert "No calls here yet" in overview
         assert "cordon key create" in overview
-        assert "cordon demo" in overview
+        assert "What they notice appears here" in overview
         assert "Nobody is contained" in overview
         assert "Start it with cordon up" in re.sub(r"\s+", " ", overview)
         assert "There is no key yet" in text_of(admin.get("/keys", headers=HTML))

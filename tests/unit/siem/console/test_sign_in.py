@@ -134,6 +134,13 @@ def test_guessing_from_elsewhere_does_not_lock_the_owner_out_of_the_usual_place(
         door.sign_in("ana", PASSWORD, "192.0.2.1")
 
 
+def test_a_neighbour_who_guesses_does_not_lock_out_who_signed_in_from_the_same_address_before(door):
+    door.sign_in("ana", PASSWORD, "203.0.113.9")
+    for number in range(30):
+        wrong(door, f"user{number}", "203.0.113.9")
+    assert door.sign_in("ana", PASSWORD, "203.0.113.9")
+
+
 def test_attempts_that_are_turned_away_do_not_use_up_the_names_share(door, accounts):
     wrong(door, "ana", "203.0.113.9", 500)
     assert accounts.checks == 5
