@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from gateway.address import Address
+from gateway.budget import Budget
 from gateway.content.request import Dialect
 from gateway.content.scanner import Scanner
 from gateway.credentials import Credentials
@@ -31,6 +32,8 @@ from lineage.record import encode, new_call_id
 from policies.engine import PolicyEngine
 
 log = structlog.get_logger("gateway")
+
+MODEL_CHARACTERS = 128
 
 
 class PolicySource(Protocol):
@@ -87,6 +90,7 @@ class Services:
     meter: Meter
     steps: Steps
     health: Health
+    budget: Budget
     unknown: UnknownCallers
     keep_inputs: bool
 
@@ -130,6 +134,19 @@ class Call:
         self.subject: Subject
         self.address: Address
         self.content: Content
+
+    def ending(self) -> Refusal:
+        """Why the call ends from outside: what cut it, or else that the gateway stops."""
+        return self.cut or Refusal(503, "internal", "stopping", "The gateway is stopping; try again.")
+
+    def masked(self, model: str, findings: Collection[str]) -> str:
+        """The name of a model as a record may hold it: short, and masked where its body had `findings`.
+
+        One that may have been cut short then is left out, since half a finding is not recognised.
+        """
+        if findings:
+            model = self.address.masked(model) if len(model) < MODEL_CHARACTERS else ""
+        return model[:MODEL_CHARACTERS]
 
 
 def _tell_lost(record: Mapping[str, object], error: BaseException | None) -> None:

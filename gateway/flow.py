@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from dataclasses import replace
 
 from gateway.address import Address
@@ -24,7 +25,7 @@ from gateway.content.request import ContentLimits, Dialect, RequestContent, read
 from gateway.document import Content, Subject
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
-from gateway.identity import identify, presented_key
+from gateway.identity import CALLER_PREFIX, identify, presented_key
 from gateway.records import intent, refused
 from gateway.relay import Declined, Relay
 from gateway.routing import ordered, repeatable, upstream_target
@@ -34,13 +35,16 @@ from lineage.control import ControlState
 from lineage.errors import LineageError
 from lineage.record import encode
 from lineage.side import blob_digest
+from lineage.wire import MAX_SIDE
 from policies.engine import Moment
 from policies.errors import PolicyError
 from policies.result import RequestDecision
 
 CHAT_PATHS = {"openai": "/chat/completions", "anthropic": "/messages"}
 OWN_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization"})
-REPLACED = frozenset({b"content-encoding", b"traceparent", b"tracestate"})
+# A range would let a client fetch what is redacted in pieces too small to be recognised.
+REPLACED = frozenset({b"content-encoding", b"traceparent", b"tracestate", b"range", b"if-range"})
+LARGEST_INPUT = MAX_SIDE - 64
 STATUS_OF_CONTENT = {"too_large": 413, "encoding": 415}
 
 
@@ -75,7 +79,8 @@ class Gateway:
         """The client is gone or the call took too long: whatever still runs for it ends."""
         call: Call | None = exchange.context
         if call is not None:
-            self._cut(call, Refusal(499, "client", "client_gone", "The client left before the answer's end."))
+            text = "The client left before the answer's end, or the call took longer than it may."
+            self._cut(call, Refusal(499, "client", "client_gone", text))
 
     def on_control(self, state: ControlState) -> None:
         """Containments or keys have changed: live calls of whoever is contained or revoked are cut at once."""
@@ -143,17 +148,8 @@ class Gateway:
     async def _run(self, call: Call) -> None:
         try:
             await self._serve(call)
-        except Refusal as refusal:
-            await self._refuse(call, refusal)
-        except asyncio.CancelledError:
-            await self._refuse(
-                call, call.cut or Refusal(503, "internal", "stopping", "The gateway is stopping; try again.")
-            )
-        except Exception:
-            log.exception("a call ended by an unforeseen error", call=call.id)
-            await self._refuse(
-                call, Refusal(500, "internal", "internal", "The gateway failed on this call and refused it.")
-            )
+        except (Exception, asyncio.CancelledError) as error:
+            await self._refuse(call, _why(call, error))
         finally:
             self._live.pop(call.id, None)
             self._services.meter.inc("cordon_calls_total", (call.facts.route, call.verdict))
@@ -185,6 +181,7 @@ class Gateway:
                 head.value(b"content-encoding"),
                 exchange.body,
                 dialect=call.dialect,
+                json_only=call.route.kind == "model",
                 limits=ContentLimits(call.body_limit, call.setup.limits.decoded_ratio),
             )
             content.scan(self._services.scanner)
@@ -195,8 +192,9 @@ class Gateway:
         summary = address.add_to(content.summary())
         call.facts.findings = {kind: found["count"] for kind, found in summary.items()}
         call.facts.path = address.masked(head.path) if address.findings else head.path
-        size = len(exchange.body)
-        call.content = Content(content.media_type, size, summary, content.parsed, content.model or "", content.stream)
+        call.content = Content(
+            content.media_type, content.size, summary, content.parsed, content.model or "", content.stream
+        )
         call.subject = Subject(
             call.id, 1, head.method, head.host, head.path, head.query, head.headers, exchange.client, call.principal,
             call.route, call.dialect,
@@ -217,7 +215,7 @@ class Gateway:
         services, documents = self._services, call.setup.documents
         engine, healthy = services.policy.engine, services.health.healthy
         call.facts.policy = engine.revision
-        document = documents.request(call.subject, call.content, candidates, healthy)
+        document = documents.request(call.subject, call.content, candidates, healthy, reads=engine.request_reads)
         try:
             decision = await engine.decide(Moment.REQUEST, document)
         except PolicyError as error:
@@ -232,17 +230,29 @@ class Gateway:
         call.facts.labels = decision.labels
         call.facts.redacted = {kind: how for kind, how in decision.redact.items() if kind in call.facts.findings}
         if services.keep_inputs:
-            self._keep_input(call, content, document, candidates)
+            self._keep_input(call, content, document, candidates, engine.request_reads)
         services.steps.request_decision.observe(time.perf_counter() - began)
         return decision
 
-    def _keep_input(self, call: Call, content: RequestContent, document: bytes, candidates: list[Endpoint]) -> None:
-        """The policy input, masked and sealed, to be kept beside the intent for replay."""
+    def _keep_input(
+        self,
+        call: Call,
+        content: RequestContent,
+        document: bytes,
+        candidates: list[Endpoint],
+        reads: frozenset[str] | None,
+    ) -> None:
+        """The policy input, masked and sealed, to be kept beside the intent for replay, unless it is too large."""
         services = self._services
-        if call.facts.findings or call.address.finds_in(call.subject.headers):
-            kept = replace(call.content, body=content.masked_parsed())
+        shown = reads is None or any(name.startswith("attributes") for name in reads)
+        if call.facts.findings or (shown and call.address.finds_in(call.subject.headers)):
+            model = call.address.masked(call.content.requested_model)
+            kept = replace(call.content, body=content.masked_parsed(), requested_model=model)
             healthy = services.health.healthy
-            document = call.setup.documents.request(call.subject, kept, candidates, healthy, mask=call.address.masked)
+            mask = call.address.masked
+            document = call.setup.documents.request(call.subject, kept, candidates, healthy, reads=reads, mask=mask)
+        if len(document) > LARGEST_INPUT:
+            return
         call.kept = services.secrets.seal(call.principal.tenant, call.id, document)
         call.side = blob_digest(call.kept)
 
@@ -263,7 +273,8 @@ class Gateway:
         call.subject.attempt = attempt
         call.endpoint = endpoint.id
         relay = Relay(services, call, endpoint, attempt)
-        record = intent(call.facts, attempt, endpoint.id, endpoint.model or content.model or "", sent, call.side)
+        model = endpoint.model or call.masked(content.model or "", call.facts.findings)
+        record = intent(call.facts, attempt, endpoint.id, model, sent, call.side)
         try:
             await relay.begin(encode(record), call.kept if attempt == 1 else None)
             self._check_standing(call)
@@ -280,12 +291,12 @@ class Gateway:
                 await relay.run(stream, others, may_repeat)
             finally:
                 stream.abandon()
-        except asyncio.CancelledError:
-            relay.cut(call.cut)
+        except Declined:
             raise
-        except Refusal as refusal:
+        except (Exception, asyncio.CancelledError) as error:
+            refusal = _why(call, error)
             relay.cut(refusal)
-            raise
+            raise refusal from None
 
     def _headers(self, call: Call, endpoint: Endpoint) -> list[tuple[bytes, bytes]]:
         """What goes to the upstream: the client's end-to-end headers without its credentials, and the endpoint's."""
@@ -293,7 +304,7 @@ class Gateway:
         headers = [
             field
             for field in call.exchange.head.headers
-            if field[0] not in REPLACED and not (own and field[0] in OWN_CREDENTIALS)
+            if field[0] not in REPLACED and not (field[0] in OWN_CREDENTIALS and (own or CALLER_PREFIX in field[1]))
         ]
         secret = call.setup.credentials.of(endpoint.id)
         if secret and not own:
@@ -321,6 +332,17 @@ class Gateway:
         if call.cut is None and call.task is not None:
             call.cut = why
             call.task.cancel()
+
+
+def _why(call: Call, error: BaseException) -> Refusal:
+    """What ended a call, as it is recorded and told; the text of an unforeseen error may quote content and stays out."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return call.ending()
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    log.error("a call failed", call=call.id, error=type(error).__name__, place=f"{place.filename}:{place.lineno}")
+    return Refusal(500, "internal", "internal", "The gateway failed on this call and refused it.")
 
 
 def _dialect(route: Route, path: str) -> Dialect:

@@ -20,6 +20,7 @@ from gateway.content.answer import AnswerInspector, AnswerLimits, AnswerPlan, Em
 from gateway.content.errors import ContentError
 from gateway.content.findings import Ask
 from gateway.content.json_text import Json
+from gateway.content.media import read_media_type
 from gateway.document import Content
 from gateway.errors import Refusal, UpstreamError
 from gateway.records import Verdict, outcome
@@ -34,9 +35,12 @@ from policies.result import AnswerDecision, Reason
 
 Reasons = Sequence[Mapping[str, str]]
 
+# The last three bind the gateway's own host: to another server, to HTTPS on all ports, to what it should forget.
 REPLACED = frozenset(
-    {b"content-length", b"content-encoding", b"x-cordon-call", b"x-cordon-decision", b"x-cordon-log-index"}
+    {b"content-length", b"content-encoding", b"alt-svc", b"strict-transport-security", b"clear-site-data"}
 )
+# Where the client's cookies are not passed on, a cookie would only show it the session of the gateway's credential.
+WITHOUT_COOKIES = REPLACED | {b"set-cookie"}
 
 
 class Declined(Exception):
@@ -58,6 +62,8 @@ class Relay:
         self._media_type = ""
         self._inspector: AnswerInspector | None = None
         self._redact: dict[str, str] = {}
+        self._planned = AnswerDecision(False)
+        self._held = 0
         self._size = 0
         self._digest = services.secrets.running_digest(call.principal.tenant)
         self._began = time.perf_counter()
@@ -111,32 +117,40 @@ class Relay:
             await self._break(Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}"), "blocked")
         else:
             health.succeeded(self._endpoint.id)
+        finally:
+            self._hold(0)
 
-    def cut(self, why: Refusal | None) -> None:
+    def cut(self, why: Refusal) -> None:
         """The call ends from outside: its outcome is appended, without waiting, and a stream gets its error event."""
         if self._intent is None or self._recorded:
             return
         self._recorded = True
-        reasons = [_reason(why.code, why.detail)] if why is not None else [_reason("stopping", "the gateway stopped")]
-        self._services.append_later(self._outcome("cut", reasons, final=True))
-        if why is not None and self._call.exchange.started:
+        self._services.append_later(self._outcome("cut", [_reason(why.code, why.detail)], final=True))
+        if self._call.exchange.started:
             self._tell(why)
             self._call.exchange.abort()
 
     # The answer ------------------------------------------------------------------------------------------------------
 
     async def _relay(self, stream: AnswerStream) -> None:
-        self._media_type = self._header(b"content-type")
+        if self._call.route.kind == "model" and self._header(b"location") and 300 <= self._status < 400:
+            # Vendors' SDKs follow, and would show the caller's key to whatever server is named.
+            text = "The upstream points to another address; a model route passes no redirect on."
+            await self._break(Refusal(502, "upstream", "redirect", text), "blocked")
+            return
+        content_type = self._header(b"content-type")
+        self._media_type = read_media_type(content_type).name
         decision = await self._decide(Moment.ANSWER_HEAD)
         if not decision.allow:
             await self._break(_refused(decision.reasons), "blocked")
             return
         self._redact.update(decision.redact)
+        self._planned = decision
         limits = self._call.setup.limits
         inspector = self._inspector = AnswerInspector(
             dialect=self._call.dialect,
             status=self._status,
-            media_type=self._media_type,
+            media_type=content_type,
             content_encoding=self._header(b"content-encoding"),
             scanner=self._services.scanner,
             plan=_plan(decision),
@@ -148,13 +162,14 @@ class Relay:
             began = time.perf_counter()
             if data is not None:
                 inspector.feed(data)
+                self._hold(inspector.held)
             if data is None or stream.at_end():
                 inspector.end()
             for step in inspector.steps():
                 if isinstance(step, Emit):
                     await self._emit(step.data)
                 elif isinstance(step, Ask):
-                    decision = await self._decide(Moment.FINDING)
+                    decision = await self._decide_again(Moment.FINDING)
                     self._redact.update(decision.redact)
                     inspector.answer(decision.allow, decision.redact)
                     if inspector.blocked:
@@ -173,11 +188,31 @@ class Relay:
         if inspector is not None:
             answer = Content(self._media_type, inspector.received, inspector.summary())
             model = inspector.model or ""
-        document = call.setup.documents.answer(
-            moment, call.subject, self._endpoint.id, call.content, answer, self._status, model
+        engine, documents = self._services.policy.engine, call.setup.documents
+        document = documents.answer(
+            moment,
+            call.subject,
+            self._endpoint.id,
+            call.content,
+            answer,
+            self._status,
+            model,
+            reads=engine.answer_reads,
         )
-        decision = await self._services.policy.engine.decide(moment, document)
+        decision = await engine.decide(moment, document)
         self._services.steps.answer_decision.observe(time.perf_counter() - began)
+        return decision
+
+    async def _decide_again(self, moment: AnswerMoment) -> AnswerDecision:
+        """A decision after the one at the head, which alone can plan: a later one that plans more cannot be obeyed."""
+        decision, planned = await self._decide(moment), self._planned
+        if (
+            not set(decision.block) <= set(planned.block)
+            or not decision.limits.items() <= planned.limits.items()
+            or decision.schema not in (None, planned.schema)
+            or (decision.plan == "buffer" and planned.plan != "buffer")
+        ):
+            raise PolicyError(f"it asks at {moment} for what only the decision at the answer's head can ask")
         return decision
 
     async def _emit(self, piece: bytes) -> None:
@@ -194,7 +229,10 @@ class Relay:
             text = "The upstream's answer stops before its end."
             await self._break(Refusal(502, "upstream", "upstream_broke_off", text), "failed")
             return
-        decision = await self._decide(Moment.ANSWER_END)
+        decision = await self._decide_again(Moment.ANSWER_END)
+        missed = [kind for kind in decision.redact if kind in inspector.summary() and kind not in self._redact]
+        if missed:
+            raise PolicyError(f"it asks to redact {', '.join(missed)} at the end, when that is with the client already")
         if not decision.allow:
             await self._break(_refused(decision.reasons), "blocked")
             return
@@ -202,7 +240,9 @@ class Relay:
         await self._record("allowed", [], final=True)
         exchange = self._call.exchange
         if not exchange.started:
-            exchange.start(self._status, self._answer_headers(), len(rest))
+            # What a GET would have as its length is not known to whoever answers a HEAD.
+            length = None if exchange.head.method == "HEAD" else len(rest)
+            exchange.start(self._status, self._answer_headers(), length)
         exchange.write(rest)
         exchange.end()
 
@@ -226,6 +266,8 @@ class Relay:
 
     async def _record(self, verdict: Verdict, reasons: Reasons, *, final: bool) -> None:
         self._recorded = True
+        # After an outcome that is not final the call may still be refused, and then has to say so.
+        self._call.recorded = final
         began = time.perf_counter()
         try:
             await self._services.log.append(encode(self._outcome(verdict, reasons, final=final)))
@@ -251,7 +293,7 @@ class Relay:
             findings=findings,
             redacted={kind: how for kind, how in self._redact.items() if kind in findings},
             reasons=reasons,
-            model=inspector.model or "" if inspector is not None else "",
+            model=self._call.masked(inspector.model or "", findings) if inspector is not None else "",
             milliseconds=int((time.perf_counter() - self._began) * 1000),
             final=final,
         )
@@ -260,14 +302,21 @@ class Relay:
         """The call ended while its intent was being committed: nothing was sent, and the log is told so."""
         if not future.cancelled() and future.exception() is None:
             self._intent = future.result()
-            self.cut(self._call.cut)
+            self.cut(self._call.ending())
+
+    def _hold(self, count: int) -> None:
+        """Account for the bytes of the answer that wait for its end, or for a decision."""
+        if not self._services.budget.take(count - self._held):
+            raise Refusal(503, "limits", "memory", "The gateway's buffers are full; try again.")
+        self._held = count
 
     def _count(self, piece: bytes) -> None:
         self._size += len(piece)
         self._digest.update(piece)
 
     def _answer_headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [field for field in self._headers if field[0] not in REPLACED]
+        dropped = REPLACED if self._call.route.key_header == "x-cordon-key" else WITHOUT_COOKIES
+        headers = [field for field in self._headers if field[0] not in dropped]
         headers.append((b"x-cordon-call", self._call.id.encode()))
         headers.append((b"x-cordon-decision", b"redacted" if self._call.facts.redacted else b"allowed"))
         headers.append((b"x-cordon-log-index", b"%d" % (self._intent or 0)))
@@ -277,7 +326,7 @@ class Relay:
         return next((value.decode("latin-1") for field, value in self._headers if field == name), "")
 
     def _is_stream(self) -> bool:
-        return self._media_type.lower().startswith("text/event-stream")
+        return self._media_type == "text/event-stream"
 
 
 def _reason(rule: str, detail: str) -> dict[str, str]:

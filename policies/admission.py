@@ -36,14 +36,19 @@ _START: Final = 2.0
 class Admission:
     """The verdict. `bundle` is what may be served (with its guards in place), None when there are errors.
 
-    `costs` is the dearest trial run of each rule in milliseconds; `reads` the top-level keys of `input` that each
-    rule can read, None for all of them.
+    `costs` is the dearest trial run of each rule in milliseconds; `reads` what of `input` each rule can read
+    (`rego/inputs.py`), None for all of it.
     """
 
     bundle: Bundle | None
     problems: tuple[Problem, ...]
     costs: Mapping[str, float]
     reads: Mapping[str, frozenset[str] | None]
+
+    @property
+    def steady(self) -> bool:
+        """Whether the same document always gets the same decision: nothing reads the time or rolls dice."""
+        return not any(problem.code == "changing" for problem in self.problems)
 
     @property
     def errors(self) -> tuple[Problem, ...]:

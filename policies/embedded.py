@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Literal, overload
+from typing import Final, Literal, overload
 
 os.environ.setdefault("RUST_LIB_BACKTRACE", "0")  # an error would cost a stack walk, and callers can provoke errors
 
@@ -26,6 +26,10 @@ from policies.rego.tree import new_engine
 from policies.result import AnswerDecision, RequestDecision, read_answer, read_request
 from policies.settings import Policy
 
+LONGEST_KNOWN: Final = 4_096
+"""Longest document in bytes whose decision is remembered."""
+MOST_KNOWN: Final = 2_048
+
 
 class EmbeddedEngine:
     """Decides by one bundle inside the calling thread. It belongs to the thread that made it.
@@ -35,7 +39,12 @@ class EmbeddedEngine:
     """
 
     def __init__(
-        self, bundle: Bundle, settings: Policy, reads: Mapping[str, frozenset[str] | None] | None = None
+        self,
+        bundle: Bundle,
+        settings: Policy,
+        reads: Mapping[str, frozenset[str] | None] | None = None,
+        *,
+        steady: bool = False,
     ) -> None:
         self.revision = bundle.revision
         reads = reads or {}
@@ -45,6 +54,7 @@ class EmbeddedEngine:
         self._response_rule = settings.response_rule
         self._read_request = read_envoy if settings.result_style == "opa-envoy" else read_request
         self._pass_answers = settings.unsafe_pass_answers
+        self._known: dict[tuple[bool, bytes], RequestDecision | AnswerDecision] | None = {} if steady else None
         self._pristine = build(bundle)
         self._engine = self._pristine.clone()
 
@@ -55,7 +65,23 @@ class EmbeddedEngine:
     async def decide(self, moment: AnswerMoment, document: bytes) -> AnswerDecision: ...
 
     async def decide(self, moment: Moment, document: bytes) -> RequestDecision | AnswerDecision:
-        """Decide without suspending: an evaluation takes tens of microseconds and must not be overtaken."""
+        """Decide without suspending: an evaluation takes tens of microseconds and must not be overtaken.
+
+        A steady bundle's decision is a function of the document alone, so the same document is decided once.
+        """
+        known = self._known
+        if known is None or len(document) > LONGEST_KNOWN:
+            return self._decide(moment, document)
+        key = (moment is Moment.REQUEST, document)
+        decision = known.get(key)
+        if decision is None:
+            decision = self._decide(moment, document)
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            known[key] = decision
+        return decision
+
+    def _decide(self, moment: Moment, document: bytes) -> RequestDecision | AnswerDecision:
         if moment is Moment.REQUEST:
             return self._read_request(self.evaluate(self._request_rule, document))
         if self._pass_answers:

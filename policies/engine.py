@@ -34,9 +34,9 @@ class PolicyEngine(Protocol):
 
     @property
     def request_reads(self) -> frozenset[str] | None:
-        """The top-level keys of `input` that deciding on a request can read, or None if it may be any of them.
+        """What of `input` deciding on a request can read (`candidates`, `tenant.id`), or None if it may be anything.
 
-        The others may be left out of the document: nothing could tell the difference.
+        The rest may be left out of the document: nothing could tell the difference.
         """
         ...
 

@@ -86,7 +86,7 @@ class Reloader:
         assert verdict.bundle is not None
         self._told = ()
         if getattr(self, "engine", None) is None or self.engine.revision != verdict.bundle.revision:
-            self.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads)
+            self.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads, steady=verdict.steady)
             self._on_loaded(verdict.bundle.revision)
 
     def close(self) -> None:

@@ -8,7 +8,10 @@ from policies.rego.tree import Module, Rule, references
 
 
 def keys_read(names: Names, rule: str) -> list[str] | None:
-    """The top-level keys of `input` that `rule` and what it depends on can read; None if that may be any."""
+    """What of `input` the `rule` and what it depends on can read; None if that may be anything.
+
+    Entries are top-level keys (`candidates`), or a key below one (`tenant.id`) where no more of it is read.
+    """
     keys: set[str] = set()
     seen: set[tuple[str, ...]] = set()
     ahead = [tuple(rule.split("."))]
@@ -29,6 +32,6 @@ def _read(names: Names, module: Module, rule: Rule, keys: set[str], ahead: list[
         if path[:1] == ("input",):
             if len(path) < 2 or path[1] is None:
                 return False
-            keys.add(path[1])
+            keys.add(path[1] if len(path) < 3 or path[2] is None else f"{path[1]}.{path[2]}")
         ahead.extend(names.reached(path))
     return True

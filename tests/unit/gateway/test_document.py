@@ -92,3 +92,32 @@ def test_an_answers_document_carries_the_endpoint_and_both_contents() -> None:
     assert document["answer"] == {"status": 200, "media_type": "text/event-stream", "model": "m1-2026"}
     assert (document["content"]["bytes"], document["request_content"]["bytes"]) == (99, 12)
     assert document["request_content"]["findings"]["email"]["count"] == 1
+
+
+def test_what_the_bundle_cannot_read_is_left_out() -> None:
+    reads = frozenset({"tenant.id", "candidates", "content.findings", "content.nothing", "unknown"})
+    text = DOCUMENTS.request(subject(), CONTENT, [EU], lambda _: True, reads=reads)
+    document = orjson.loads(text)
+    assert document.keys() == {"tenant", "candidates", "content"}
+    assert document["tenant"] == {"id": "acme"}
+    assert document["content"] == {"findings": {"email": {"count": 1, "confidence": 90, "pointers": ["/x"]}}}
+    assert document["candidates"][0]["id"] == "eu"
+
+
+def test_a_part_that_is_read_as_a_whole_stays_whole() -> None:
+    reads = frozenset({"tenant", "tenant.id"})
+    document = orjson.loads(DOCUMENTS.request(subject(), CONTENT, [EU], lambda _: True, reads=reads))
+    assert document == {"tenant": {"id": "acme", "residency": ["EU"]}}
+
+
+def test_a_body_that_is_no_object_is_shown_whole_to_a_bundle_that_reads_its_keys() -> None:
+    content = Content("text/plain", 3, {}, "abc")
+    reads = frozenset({"parsed_body.model"})
+    document = orjson.loads(DOCUMENTS.request(subject(), content, [EU], lambda _: True, reads=reads))
+    assert document == {"parsed_body": "abc"}
+
+
+def test_an_answers_document_can_be_reduced_too() -> None:
+    reads = frozenset({"answer.status", "parsed_body"})
+    document = orjson.loads(DOCUMENTS.answer("finding", subject(), "us", CONTENT, CONTENT, 200, "m", reads=reads))
+    assert document == {"answer": {"status": 200}}
