@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from lineage.control import ControlState, may_control
-from lineage.errors import RecordError, VerificationError
+from lineage.errors import LogUnavailable, RecordError, VerificationError
 from lineage.merkle import leaf_hash
 from lineage.note import Checkpoint, Verifier, open_checkpoint
 from lineage.record import decode, encode
@@ -175,8 +175,8 @@ class ControlCheck:
         """After the last of `size` records: compare with what is stored."""
         try:
             stored = source.control()
-        except (LookupError, TypeError, ValueError):
-            self.check.fault("the stored control state cannot be read")
+        except LogUnavailable as error:
+            self.check.fault(str(error))
             return
         # Of a log in use, records that came meanwhile are in the stored state too.
         with suppress(RecordError):

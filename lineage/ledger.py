@@ -184,7 +184,9 @@ class Ledger:
         except OSError:
             same = False
         if not same:
-            raise LogUnavailable(f"{self._path} was deleted or replaced while in use; stop, restore it, start again")
+            raise LogUnavailable(
+                f"{self._path.name} was deleted or replaced while in use; stop, restore it, start again"
+            )
 
     def _resume(self) -> None:
         """Take up the log from its last checkpoint and the records after it; VerificationError if they do not fit."""

@@ -80,9 +80,7 @@ def encode(record: Mapping[str, object]) -> bytes:
     except orjson.JSONEncodeError as error:
         raise RecordError(f"the {kind} record has no canonical form: {_cause(error)}") from None
     if len(data) > MAX_BYTES:
-        raise RecordError(
-            f"the {kind} record has {len(data)} bytes; the log takes {MAX_BYTES}: keep a digest"
-        )
+        raise RecordError(f"the {kind} record has {len(data)} bytes; the log takes {MAX_BYTES}: keep a digest")
     return data
 
 

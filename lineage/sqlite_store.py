@@ -26,6 +26,8 @@ APPLICATION_ID: Final = 0x436F7264
 """Marks the file as a log of this program ("Cord")."""
 SCHEMA_VERSION: Final = 1
 SEARCH_LIMIT: Final = 1_000
+FAILURES: Final = (sqlite3.Error, UnicodeError)
+"""What `sqlite3` raises; the second when it tries to tell of damage in a damaged text."""
 _COPY_BACK_BYTES: Final = 4_194_304
 _LONG_WAL_PAGES: Final = 8_192
 
@@ -65,21 +67,21 @@ class SqliteSource:
 
     def read(self, start: int, limit: int) -> list[tuple[int, bytes]]:
         """Return up to `limit` records from index `start` on."""
-        return self._all("SELECT idx, data FROM records WHERE idx >= ? ORDER BY idx LIMIT ?", (start, limit))
+        return self._blobs("SELECT idx, data FROM records WHERE idx >= ? ORDER BY idx LIMIT ?", (start, limit))
 
     def checkpoint(self) -> tuple[int, bytes] | None:
         """Return the latest checkpoint as (size, signed note)."""
-        row: tuple[int, bytes] | None = self._one("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")
-        return row
+        rows = self._blobs("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return rows[0] if rows else None
 
     def checkpoints(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return up to `limit` checkpoints of a size greater than `after`."""
-        return self._all("SELECT size, note FROM checkpoints WHERE size > ? ORDER BY size LIMIT ?", (after, limit))
+        return self._blobs("SELECT size, note FROM checkpoints WHERE size > ? ORDER BY size LIMIT ?", (after, limit))
 
     def stored_tile(self, level: int, index: int) -> bytes | None:
         """Return the tile as of the latest checkpoint."""
-        row = self._one("SELECT hashes FROM tiles WHERE level = ? AND idx = ?", (level, index))
-        return None if row is None else row[0]
+        rows = self._blobs("SELECT idx, hashes FROM tiles WHERE level = ? AND idx = ?", (level, index))
+        return rows[0][1] if rows else None
 
     def stored_tiles(self, level: int) -> tuple[int, int]:
         """Return how many tiles of a level are stored, and how many of them lie below that number."""
@@ -102,11 +104,14 @@ class SqliteSource:
                 epoch = self._db.execute("SELECT epoch FROM epoch").fetchone()[0]
             finally:
                 self._db.execute("COMMIT")
+        try:
             return from_rows(epoch, rows)
+        except (LookupError, TypeError, ValueError) as error:
+            raise LogUnavailable(f"{self._path.name}: the stored control state {_DAMAGED}") from error
 
     def search(self, needle: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
         """Return the records in [start, end) that contain `needle`."""
-        return self._all(
+        return self._blobs(
             "SELECT idx, data FROM records WHERE idx >= ? AND idx < ? AND instr(data, ?) ORDER BY idx LIMIT ?",
             (start, end, needle, SEARCH_LIMIT),
         )
@@ -121,16 +126,20 @@ class SqliteSource:
         with self._turn:
             try:
                 yield
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 raise _unavailable(self._path, error) from error
 
     def _one(self, sql: str, values: Sequence[object] = ()) -> Any:
         with self._reading():
             return self._db.execute(sql, values).fetchone()
 
-    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+    def _blobs(self, sql: str, values: Sequence[object] = ()) -> list[tuple[int, bytes]]:
+        """Read pairs of a number and bytes; in a damaged file they may have become anything."""
         with self._reading():
-            return self._db.execute(sql, values).fetchall()
+            rows = self._db.execute(sql, values).fetchall()
+        if not all(type(number) is int and type(data) is bytes for number, data in rows):
+            raise LogUnavailable(f"{self._path.name}: the database {_DAMAGED}")
+        return rows
 
 
 class SqliteStore(SqliteSource):
@@ -140,7 +149,7 @@ class SqliteStore(SqliteSource):
         make_private_file(path)
         try:
             _create(path)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise _unavailable(path, error) from error
         super().__init__(path)
         self._db.execute("PRAGMA query_only=OFF")
@@ -176,7 +185,7 @@ class SqliteStore(SqliteSource):
             db.execute("BEGIN IMMEDIATE")
             work(db)
             db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except FAILURES as error:
             # The failing step may already have rolled back by itself (a full disk does); either way nothing stays.
             if db.in_transaction:
                 db.rollback()
@@ -206,7 +215,7 @@ class SqliteStore(SqliteSource):
         try:
             with closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as db:
                 self._wal_pages = _copy_back(db)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             log.warning("%s", _unavailable(self._path, error))
 
     def close(self) -> None:
@@ -226,7 +235,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
         for pragma in ("synchronous=FULL", "trusted_schema=OFF", "cell_size_check=ON"):
             db.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise _unavailable(path, error) from error
     return db
 
@@ -266,23 +275,26 @@ def _copy_back(db: sqlite3.Connection) -> int:
     return int(row[1])
 
 
+_DAMAGED: Final = "is damaged; run `cordon log verify` and restore from a copy"
 _REASONS: Final[Mapping[str, str]] = {
     "SQLITE_FULL": "the disk is full; free some space",
     "SQLITE_READONLY": "the database or its disk is read-only",
     "SQLITE_BUSY": "another program has locked the database; close it",
     "SQLITE_LOCKED": "another program has locked the database; close it",
     "SQLITE_IOERR": "the disk reports an error",
-    "SQLITE_CORRUPT": "the database is damaged; run `cordon log verify` and restore from a copy",
+    "SQLITE_CORRUPT": f"the database {_DAMAGED}",
     "SQLITE_NOTADB": "the file is not a database; restore from a copy",
     "SQLITE_CANTOPEN": "the file cannot be opened; check that it is there and its permissions",
     "SQLITE_CONSTRAINT": "an index is taken already; run `cordon log verify`",
 }
 
 
-def _unavailable(path: Path, error: sqlite3.Error) -> LogUnavailable:
+def _unavailable(path: Path, error: Exception) -> LogUnavailable:
     name = getattr(error, "sqlite_errorname", None) or ""
     if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
         name = _probe(path.parent) or name
+    if isinstance(error, UnicodeError):
+        name = "SQLITE_CORRUPT"
     reason = next((text for prefix, text in _REASONS.items() if name.startswith(prefix)), str(error))
     return LogUnavailable(f"{path.name}: {reason}" + (f" ({name})" if name else ""))
 

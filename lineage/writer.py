@@ -292,19 +292,17 @@ async def run_writer(
     async with AsyncExitStack() as stack:
         await _enter_lock(stack, data_dir)
         ledger = Ledger(data_dir, settings)
+        stack.callback(ledger.close)
+        listening = _bind(paths.socket)
+        stack.callback(listening.close)
         side = SideWriter(paths.side, settings, meter)
-        try:
-            writer = LogWriter(ledger, side, settings, meter)
-            server = await asyncio.get_running_loop().create_unix_server(writer.client, sock=_bind(paths.socket))
-            try:
-                ready()
-                await stop.wait()
-            finally:
-                server.close()
-                await writer.finish()
-        finally:
-            side.close()
-            ledger.close()
+        stack.callback(side.close)
+        writer = LogWriter(ledger, side, settings, meter)
+        stack.push_async_callback(writer.finish)
+        server = await asyncio.get_running_loop().create_unix_server(writer.client, sock=listening)
+        stack.callback(server.close)
+        ready()
+        await stop.wait()
 
 
 async def _enter_lock(stack: AsyncExitStack, data_dir: Path) -> None:

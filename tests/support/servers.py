@@ -22,7 +22,7 @@ def find_binary(name: str) -> Path | None:
 
 
 def require_binary(name: str) -> Path:
-    """The executable `name`; where it cannot be had the test is skipped, and the end of the run says what went untested."""
+    """The executable `name`; without it the test is skipped, and the end of the run says what went untested."""
     binary = find_binary(name)
     if binary is None:
         pytest.skip(f"{name} is not on this machine; `make servers` gets it")
