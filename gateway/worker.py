@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from policies.reloading import Reloader
 
 from gateway.budget import Budget
 from gateway.call import Services, Setup, Steps
@@ -32,6 +31,7 @@ from lineage.paths import Paths
 from lineage.record import encode
 from lineage.side import SideStore, TenantKeys
 from policies.errors import Problem
+from policies.reloading import Reloader
 from policies.settings import Policy
 
 log = structlog.get_logger("gateway")
@@ -86,6 +86,7 @@ class Worker:
         sweep = Sweep()
         pool = self._pool = UpstreamPool(limits, sweep)
         side = SideStore(self._paths.side)
+        budget = Budget(limits.buffered)
         services = Services(
             boot=self._boot,
             log=log_client,
@@ -96,13 +97,12 @@ class Worker:
             meter=self._meter,
             steps=Steps(self._meter),
             health=Health(),
+            budget=budget,
             unknown=UnknownCallers(self._boot),
             keep_inputs=self._configuration.keep_inputs,
         )
         gateway = self._gateway = Gateway(services, self._setup)
-        listener = Listener(
-            gateway, limits, sweep, Budget(limits.buffered), tls=settings.tls, on_malformed=self._count_malformed
-        )
+        listener = Listener(gateway, limits, sweep, budget, tls=settings.tls, on_malformed=self._count_malformed)
         host, _, port = settings.listen.rpartition(":")
         bound = await listener.start(host.strip("[]"), int(port), reuse_port=settings.workers > 1 or self._slot > 0)
         helpers = [asyncio.create_task(reloader.run()), asyncio.create_task(self._now_and_then(gateway, listener))]

@@ -122,6 +122,8 @@ class Body(Protocol):
 class AnswerInspector:
     """One answer of one attempt. `key` is the tenant's, for hashes.
 
+    `received`: bytes as they came; `held`: decoded bytes that came since anything left.
+
     Raises ContentError from the constructor (a plan that cannot be enforced), `feed`, `end` and `steps` (an answer
     that cannot be read): the answer must not go on then.
     """
@@ -141,6 +143,7 @@ class AnswerInspector:
         self.status = status
         self.blocked = False
         self.received = 0
+        self.held = 0
         self._plan = plan
         self._limits = limits
         self._findings = Findings()
@@ -155,6 +158,10 @@ class AnswerInspector:
         )
         self._dialect: Dialect = dialect_of(dialect) if dialect else Generic()
         self._body = self._open(scanner)
+        # A client of a dialect reads JSON or events whatever the type says, so nothing else is taken for an answer.
+        self._foreign = (
+            bool(dialect) and plan.mode != "pass" and status < 300 and self._media.shape not in ("json", "events")
+        )
         self._held = bytearray()
         self._out: list[bytes] = []
         self._asked: Ask | None = None
@@ -200,6 +207,9 @@ class AnswerInspector:
         self.received += len(data)
         plain = self._decoder.feed(data)
         if plain:
+            if self._foreign:
+                raise ContentError("malformed", "a model's answer must be JSON or a stream of events")
+            self.held += len(plain)
             self._body.feed(plain)
 
     def end(self) -> None:
@@ -255,6 +265,7 @@ class AnswerInspector:
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
+            self.held = 0
             yield Emit(data)
 
     def _final(self) -> bool:

@@ -38,12 +38,17 @@ def parse_strict(raw: bytes) -> tuple[Json, bytes]:
 def parse_answer(raw: bytes) -> Json:
     """The value of an upstream's JSON; of a key that stands twice, what is inspected is what the client gets.
 
-    Integers beyond 64 bits are kept. ContentError for what is not JSON.
+    ContentError for what is not JSON, or cannot be written again as it was.
     """
     try:
-        return _load(raw) if not _HUGE.search(raw) else json.loads(raw, parse_constant=_constant)
+        if not _HUGE.search(raw):
+            return _load(raw)
+        value: Json = json.loads(raw, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise ContentError("malformed", "the answer is not JSON") from error
+    # This reader takes lone surrogates and any integer.
+    dump(value)
+    return value
 
 
 def dump(value: Json) -> bytes:

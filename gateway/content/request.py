@@ -49,24 +49,25 @@ def read_body(
     body: bytes,
     *,
     dialect: Dialect,
+    json_only: bool = False,
     limits: ContentLimits = DEFAULT_LIMITS,
 ) -> RequestContent:
     """Decode and read a request body; ContentError for what cannot be read exactly.
 
     `content_type` and `content_encoding` are the field values (empty: absent). A body of a type that Cordon has no
-    reader for is no error: it is a finding of type `unreadable`, which policy decides on. A body on a model route
-    must be JSON or multipart.
+    reader for is no error: it is a finding of type `unreadable`, which policy decides on. With a `dialect`, or with
+    `json_only`, a body must be JSON or multipart: many servers of models read JSON whatever its type is said to be.
     """
     if not body:
         return RequestContent(MediaType("", "opaque"), b"", None, None)
     media = read_media_type(content_type.decode("latin-1"))
     plain = decode(content_encoding.decode("latin-1"), body, limit=limits.decoded, ratio=limits.ratio)
-    if dialect and media.shape not in ("json", "multipart"):
+    if (dialect or json_only) and media.shape not in ("json", "multipart"):
         raise ContentError("malformed", "a model call must have a JSON body (Content-Type: application/json)")
     if media.shape == "json":
         value, canonical = parse_strict(plain)
-        if dialect and not isinstance(value, dict):
-            raise ContentError("malformed", "the body of a model call must be a JSON object")
+        if dialect:
+            _check_fields(value)
         return RequestContent(media, canonical, value, None)
     if media.shape == "form":
         return RequestContent(media, plain, forms.read_form(forms.utf8(plain)), None)
@@ -76,6 +77,20 @@ def read_body(
     if media.shape == "opaque":
         return RequestContent(media, plain, None, None)
     return RequestContent(media, plain, forms.utf8(plain), None)
+
+
+_FIELDS = {"model": str, "stream": bool}
+
+
+def _check_fields(value: Json) -> None:
+    """Refuse what another reader could take for another model, or for a stream where policy sees none."""
+    if not isinstance(value, dict):
+        raise ContentError("malformed", "the body of a model call must be a JSON object")
+    for name, kind in _FIELDS.items():
+        if not isinstance(value.get(name), kind | None):
+            raise ContentError("malformed", f"`{name}` of a model call is of the wrong type")
+        if name not in value and any(key.casefold() == name for key in value):
+            raise ContentError("malformed", f"`{name}` of a model call must be written in lower case")
 
 
 class RequestContent:

@@ -233,10 +233,14 @@ def replace(value: Json, findings: list[Finding], redactor: Redactor) -> Json:
         else:
             new = redactor.text(old, matches)
         container[step] = new  # type: ignore[index]
-    for path in sorted(names, key=_length, reverse=True):
-        container, step = _reach(root, path)
-        assert isinstance(container, dict) and isinstance(step, str)
-        _rename(container, step, redactor.text(step, names[path]))
+    renamed: dict[Path, dict[str, str]] = {}
+    for path, matches in names.items():
+        assert path is not None and isinstance(path[1], str)
+        renamed.setdefault(path[0], {})[path[1]] = redactor.text(path[1], matches)
+    for above in sorted(renamed, key=_length, reverse=True):
+        container, _ = _reach(root, (above, 0))
+        assert isinstance(container, dict)
+        _rename(container, renamed[above])
     return root[0]
 
 
@@ -246,14 +250,22 @@ def put(value: Json, path: Path, new: str) -> None:
     container[step] = new  # type: ignore[index]
 
 
-def _rename(container: dict[str, Json], old: str, new: str) -> None:
-    """Give a field another name where it stands; a name that is taken gets a number."""
-    name, number = new, 2
-    while name in container:
-        name, number = f"{new}_{number}", number + 1
-    items = [(name if key == old else key, child) for key, child in container.items()]
+def _rename(container: dict[str, Json], names: dict[str, str]) -> None:
+    """Give fields other names where they stand, in one pass; a name that is taken gets a number."""
+    taken = container.keys() - names.keys()
+    numbers: dict[str, int] = {}
+    items = list(container.items())
     container.clear()
-    container.update(items)
+    for old, child in items:
+        new = name = names.get(old, old)
+        if old in names:
+            number = numbers.get(new, 1)
+            while name in taken:
+                number += 1
+                name = f"{new}_{number}"
+            numbers[new] = number
+            taken.add(name)
+        container[name] = child
 
 
 def _reach(root: list[Json], path: Path) -> tuple[dict[str, Json] | list[Json], str | int]:

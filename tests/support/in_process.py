@@ -151,6 +151,7 @@ class InProcess:
         self.upstream = upstreams[0]
         self.gateway: Gateway
         self.policy: Source
+        self.budget: Budget
         self.port = 0
         self.key = ""
         self.key_id = ""
@@ -278,6 +279,7 @@ async def in_process(
             await log.append(encode(record))
             sweep, meter = Sweep(), Meter("gateway-0")
             side = SideStore(Paths(data_dir).side)
+            world.budget = budget = Budget(limits.buffered)
             world.policy = Source(engine)
             services = Services(
                 boot="gateway-0-TEST",
@@ -289,13 +291,14 @@ async def in_process(
                 meter=meter,
                 steps=Steps(meter),
                 health=Health(),
+                budget=budget,
                 unknown=UnknownCallers("gateway-0-TEST"),
                 keep_inputs=True,
             )
             setup = Setup.of(tables, [Tenant(id="acme", residency=("EU",))], limits)
             world.gateway = Gateway(services, setup)
             changed.append(world.gateway.on_control)
-            listener = Listener(world.gateway, limits, sweep, Budget(limits.buffered))
+            listener = Listener(world.gateway, limits, sweep, budget)
             world.port = await listener.start("127.0.0.1", 0)
             try:
                 yield world
