@@ -64,8 +64,8 @@ def test_what_cannot_be_written_is_counted_and_later_blobs_are_written(tmp_path:
     (tmp_path / "place").write_text("in the way")
     writer = SideWriter(tmp_path / "place" / "side.db", SETTINGS, meter)
     writer.put([(1, 1, b"lost"), (2, 1, b"lost")])
-    wait(lambda: meter.counter("cordon_side_failures_total").value == 2)
-    assert writer.waiting_bytes == 0
+    wait(lambda: writer.waiting_bytes == 0)
+    assert meter.counter("cordon_side_failures_total").value == 2
     (tmp_path / "place").unlink()
     writer.put([(3, time.time_ns() // 1_000_000, b"kept")])
     wait(lambda: meter.counter("cordon_side_blobs_total").value == 1)
