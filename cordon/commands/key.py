@@ -49,7 +49,9 @@ def create(
     with the_log(config) as log:
         index = write(log, record)
     value = {"key": text, "id": record["key"], "principal": f"{tenant}/{name}", "index": index}
-    emit(value, f"{text}\n\n{record['key']} for {tenant}/{name}. The key is shown this once and kept nowhere.", as_json)
+    emit(value, text, as_json)
+    if not as_json:
+        click.echo(f"{record['key']} for {tenant}/{name}. The key is shown this once and kept nowhere.", err=True)
 
 
 @key.command("list")
