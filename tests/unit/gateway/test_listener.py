@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from pathlib import Path
 
@@ -727,6 +728,20 @@ def test_a_taken_port_is_named_and_a_shared_one_is_shared() -> None:
             assert await second.start("127.0.0.1", port, reuse_port=True) == port
             await first.close()
             await second.close()
+
+    uvloop.run(scenario())
+
+
+def test_small_answers_are_not_held_back() -> None:
+    async def scenario() -> None:
+        async with listening(Script()) as running:
+            client = await running.client()
+            client.send(GET)
+            await client.answer()
+            (connection,) = running.listener._connections
+            sock = connection._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            client.close()
 
     uvloop.run(scenario())
 
