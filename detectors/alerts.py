@@ -84,7 +84,7 @@ class AlertTable(Consumer):
             {"id": text(facts, "alert"), "log_index": index, "raised_at": number(facts, "at")}
             | {name: text(facts, name) for name in texts}
             | {name: number(facts, name) for name in numbers}
-            | {"evidence": orjson.dumps(facts.get("evidence", [])).decode()}
+            | {"evidence": orjson.dumps(_indexes(facts.get("evidence"))).decode()}
         )
         return ()
 
@@ -127,6 +127,11 @@ def set_state(engine: Engine, alert: str, state: AlertState, *, by: str, at: int
     change = update(table).where(table.c.id == alert).values(state=state, changed_by=by, changed_at=at)
     with engine.begin() as connection:
         return connection.execute(change).rowcount == 1
+
+
+def _indexes(evidence: object) -> list[int]:
+    """The log indexes in an alert's evidence, whatever else a record may hold there."""
+    return [index for index in evidence if type(index) is int] if isinstance(evidence, list) else []
 
 
 def _row(row: Row[tuple[object, ...]]) -> AlertRow:

@@ -158,10 +158,17 @@ class Follower:
             place = 0 if consumer.whole_log else max(0, size - self._settings.lookback)
             if row is not None and row.version == consumer.version and row.next_index <= size:
                 place = row.next_index
-                consumer.restore(orjson.loads(row.snapshot))
+                self._restore(consumer, row.snapshot)
             self._next = min(self._next, place)
             for kind in consumer.kinds:
                 self._routes.setdefault(kind, []).append((place, consumer))
+
+    def _restore(self, consumer: Consumer, snapshot: bytes) -> None:
+        """A snapshot that cannot be read costs what was learned, not detection."""
+        try:
+            consumer.restore(orjson.loads(snapshot))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            _log.error("snapshot_unreadable", consumer=consumer.name, problem=f"{type(error).__name__}: {error}")
 
     def observe_batch(self) -> bool:
         """Read one batch and show it to the consumers; True when there may be more to read."""

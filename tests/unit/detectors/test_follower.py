@@ -295,6 +295,28 @@ def test_a_snapshot_of_another_version_is_not_restored(place: Place) -> None:
     assert newer.count == 5
 
 
+def test_a_snapshot_that_cannot_be_read_costs_what_was_learned_and_no_more(place: Place) -> None:
+    place.log.put(*[records.refused(t) for t in range(5)])
+    asyncio.run(settle(place, Marks(), RefusalBurst(SMALL)))
+    with place.state.begin() as connection:
+        connection.execute(places.update().values(snapshot=b'{"count": [}'))
+    marks = Marks()
+    size = place.log.store.size()
+    place.log.put(*[records.refused(t) for t in range(3)])
+    asyncio.run(settle(place, marks, RefusalBurst(SMALL)))
+    assert marks.seen == [size, size + 1, size + 2] and marks.count == 3
+    assert len(place.alerts()) == 2
+
+
+def test_more_waits_to_be_written_than_is_remembered_then_it_is_written_early(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detectors.follower.MOST_WAITING", 3)
+    place.log.put(*[records.refused(t) for t in range(100)])
+    asyncio.run(settle(place, Marks(), detection=Detection(batch=10, cursor_seconds=0.001)))
+    assert len(place.alerts()) == len(set(map(str, place.alerts()))) == 10
+
+
 def test_a_log_that_is_shorter_than_the_stored_place_is_read_anew(place: Place) -> None:
     place.log.put(*[records.refused(t) for t in range(5)])
     asyncio.run(settle(place, Marks()))
