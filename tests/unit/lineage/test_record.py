@@ -152,6 +152,13 @@ def test_a_record_fills_a_leaf_to_the_last_byte_and_no_further() -> None:
         encode({**BASE, "x": "a" * (room + 1)})
 
 
+def test_an_error_names_the_field() -> None:
+    with pytest.raises(RecordError, match="field 'x' is a float"):
+        encode({**BASE, "labels": {"x": [1, 2.5]}})
+    with pytest.raises(RecordError, match=r"call\.intent record has no canonical form: an integer"):
+        encode({**BASE, "n": 2**60})
+
+
 def test_an_error_never_shows_a_value() -> None:
     secret = "sk-very-secret"
     for record in ({**BASE, "x": secret + "\ud800"}, {**BASE, "x": [secret, 1.5]}, {**BASE, "kind": secret}):
