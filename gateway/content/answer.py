@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, Protocol
 
-from gateway.content import bodies
+from gateway.content import bodies, whole
 from gateway.content.decoding import decoder
 from gateway.content.dialects import Dialect, Generic, dialect_of
 from gateway.content.errors import ContentError
@@ -178,10 +178,10 @@ class AnswerInspector:
         if shape in ("events", "lines"):
             return bodies.Events(tools, self._dialect, lines=shape == "lines", keep=plan.schema is not None)
         if shape == "json":
-            return bodies.Whole(tools, self._dialect, keep=plan.schema is not None)
+            return whole.Whole(tools, self._dialect, keep=plan.schema is not None)
         if shape == "opaque":
             return bodies.Opaque(tools)
-        return bodies.Text(tools, keep=plan.schema is not None)
+        return whole.Text(tools, keep=plan.schema is not None)
 
     @property
     def model(self) -> str | None:

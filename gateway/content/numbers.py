@@ -18,7 +18,8 @@ _EXTENSION = re.compile(r"[ ]?(?:x|ext\.? ?)\d{1,6}(?![\w@])", re.ASCII)
 _GROUP = re.compile(r"\d+")
 _OVERLAP = 20
 _CARD_SEPARATORS = frozenset(" -.")
-_GLUE = frozenset("0123456789_@abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_GLUE = frozenset("0123456789_@.")
+_GLUE_AFTER = frozenset("0123456789_@")
 _SSN_WORDS = re.compile(r"(?i)\b(?:ssn|social security|soc sec|ss#|social sec)")
 _PHONE_WORDS = re.compile(
     r"(?i)\b(?:phone|telephone|tel|mobile|cell|cellular|call|fax|desk|contact|dial|whatsapp|reach|answer(?:ing)?|office|texts?"
@@ -26,21 +27,33 @@ _PHONE_WORDS = re.compile(
 )
 _PHONE_AFTER = re.compile(r"(?i)[ \-]{1,2}(?:office|fax|mobile|cell|phone|desk|home|work)\b")
 _DATE = re.compile(r"(?:(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)\d\d)(?!\d)")
-_NANP = re.compile(r"(?:\+?1[ .-]?|001[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}")
+_NANP = re.compile(
+    r"(?<![\w@.=/_-])(?:\+?1[ .-]?|001[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}(?![\d@]|[.-]\d)",
+    re.ASCII,
+)
 
 
 class _Run(NamedTuple):
-    """Groups of digits with little between them: `text[start:end]`, and the span of each group in the whole text."""
+    """Groups of digits with little between them: `text[start:end]`, and the span of each group in the whole text.
+
+    `glued`, `stuck`: a letter stands directly before the first group, or after the last one.
+    """
 
     text: str
     start: int
     end: int
     groups: list[tuple[int, int]]
-    digits: int
+    glued: bool = False
+    stuck: bool = False
+
+    @property
+    def digits(self) -> int:
+        """How many digits there are in all."""
+        return sum([last - first for first, last in self.groups])
 
     def between(self, index: int) -> str:
-        """What stands before the group `index`."""
-        return self.text[self.groups[index - 1][1] : self.groups[index][0]]
+        """What stands before the group `index`; nothing before the first."""
+        return self.text[self.groups[index - 1][1] : self.groups[index][0]] if index else ""
 
 
 def find(text: str, raw: bytes, start: int) -> list[Match]:
@@ -50,30 +63,55 @@ def find(text: str, raw: bytes, start: int) -> list[Match]:
     while (match := _RUN.search(raw, position)) is not None:
         first, position = match.span()
         run = _run(text, first, min(position, first + _LONGEST_RUN))
-        if run is None:
-            continue
         if position > run.end and len(run.groups) > _OVERLAP:
             position = run.groups[-_OVERLAP][0]
-        cards = _cards(run) if run.digits >= 12 else []
-        numbers = cards or _ssns(run) or _phones(run)
-        found += numbers
+        found += _numbers(run)
     return found
 
 
-def _run(text: str, start: int, end: int) -> _Run | None:
-    """The run without groups that are a part of a word; None when too little is left."""
+def _numbers(run: _Run) -> list[Match]:
+    """Cards first, then social security numbers, then phone numbers in what is left."""
+    found: list[Match] = []
+    runs = [run]
+    for finder, least in ((_cards, 12), (_ssns, 9), (_phones, 6)):
+        left: list[_Run] = []
+        for part in runs:
+            new = finder(part) if part.digits >= least else []
+            found += new
+            left += _outside(part, new) if new else [part]
+        runs = left
+    return found
+
+
+def _outside(run: _Run, found: list[Match]) -> list[_Run]:
+    """What is left of a run when these findings, which consist of whole groups, are taken out."""
+    parts: list[list[tuple[int, int]]] = [[]]
+    for start, end in run.groups:
+        if any(match.start <= start and end <= match.end for match in found):
+            parts.append([])
+        else:
+            parts[-1].append((start, end))
+    return [_Run(run.text, groups[0][0], groups[-1][1], groups) for groups in parts if groups]
+
+
+def _run(text: str, start: int, end: int) -> _Run:
+    """The run without groups that belong to a word or to another number."""
     groups = [match.span() for match in _GROUP.finditer(text, start, end)]
     before = text[start - 1] if start else " "
-    if before in _GLUE or before == ".":
+    glued = before.isalpha()
+    if groups and groups[0][0] == start and before in _GLUE:
         groups = groups[1:]
-        start = groups[0][0] if groups else end
-        if groups and text[start - 1] in "(+":
-            start -= 1
-    if text[end : end + 1] in _GLUE and _EXTENSION.match(text, end) is None:
+        glued = False
+    after = text[end : end + 1]
+    stuck = after.isalpha() and _EXTENSION.match(text, end) is None
+    if groups and after in _GLUE_AFTER:
         groups = groups[:-1]
-        end = groups[-1][1] if groups else start
-    digits = sum([last - first for first, last in groups])
-    return _Run(text, start, end, groups, digits) if digits >= 6 else None
+    if not groups:
+        return _Run(text, start, start, groups)
+    first = groups[0][0]
+    while first > start and text[first - 1] in "+(":
+        first -= 1
+    return _Run(text, first, groups[-1][1], groups, glued, stuck)
 
 
 def _before(text: str, start: int) -> str:
@@ -91,12 +129,15 @@ def _cards(run: _Run) -> list[Match]:
             first += 1
             continue
         usual = last == first or groups[first][1] - groups[first][0] == 4
-        found.append(Match("payment_card", groups[first][0], groups[last][1], 95 if usual else 70))
+        in_word = (run.glued and first == 0) or (run.stuck and last == len(groups) - 1)
+        confidence = 60 if in_word else 95 if usual else 70
+        found.append(Match("payment_card", groups[first][0], groups[last][1], confidence))
         first = last + 1
     return found
 
 
 def _card_end(run: _Run, first: int) -> int:
+    """The last group of the card that begins with the group `first`, or -1."""
     digits = ""
     for last in range(first, len(run.groups)):
         if last > first and run.between(last) not in _CARD_SEPARATORS:
@@ -106,7 +147,8 @@ def _card_end(run: _Run, first: int) -> int:
         if len(digits) > 19:
             return -1
         if len(digits) >= 12 and digits[0] != "0" and card_network(digits) and luhn(digits):
-            return last
+            # The digits behind a decimal point are a fraction.
+            return -1 if last == first and run.between(first) == "." else last
     return -1
 
 
@@ -114,37 +156,60 @@ def _ssns(run: _Run) -> list[Match]:
     """Groups of 3, 2 and 4 digits with the same separator; or nine digits after a word that says so."""
     sizes = [last - first for first, last in run.groups]
     text = run.text
+    found: list[Match] = []
     for index in range(len(sizes) - 2):
         if sizes[index : index + 3] != [3, 2, 4]:
             continue
-        start, end = run.groups[index][0], run.groups[index + 2][1]
         separator = run.between(index + 1)
-        alone = not (index and run.between(index) == "-") and not (
-            index + 3 < len(sizes) and run.between(index + 3) == "-"
-        )
-        if separator in ("-", " ") and separator == run.between(index + 2) and alone:
-            area, group, serial = (text[first:last] for first, last in run.groups[index : index + 3])
-            if us_ssn(area + group + serial):
-                return [Match("us_ssn", start, end, 85)]
+        after = run.between(index + 3) if index + 3 < len(sizes) else ""
+        if separator not in ("-", " ") or separator != run.between(index + 2) or "-" in (run.between(index), after):
+            continue
+        area, group, serial = (text[first:last] for first, last in run.groups[index : index + 3])
+        if us_ssn(area + group + serial):
+            in_word = (run.glued and index == 0) or (run.stuck and index + 3 == len(sizes))
+            confidence = 60 if in_word else 85
+            found.append(Match("us_ssn", run.groups[index][0], run.groups[index + 2][1], confidence))
     if sizes == [9] and us_ssn(text[slice(*run.groups[0])]) and _SSN_WORDS.search(_before(text, run.start)):
-        return [Match("us_ssn", *run.groups[0], 70)]
-    return []
+        found.append(Match("us_ssn", *run.groups[0], 70))
+    return found
 
 
 def _phones(run: _Run) -> list[Match]:
-    confidence = _phone_confidence(run)
-    if not confidence:
-        return []
-    extension = _EXTENSION.match(run.text, run.end)
-    return [Match("phone", run.start, extension.end() if extension else run.end, confidence)]
+    text = run.text
+    found = [
+        Match("phone", match.start(), _with_extension(text, match.end()), 85)
+        for match in _NANP.finditer(text, run.start, run.end)
+    ]
+    if not found and not run.glued and text[run.start] == "+":
+        end = _international(run)
+        found = [Match("phone", run.start, _with_extension(text, end), 85)] if end else []
+    if found:
+        for rest in _outside(run, found):
+            found += _phones(rest)
+        return found
+    confidence = 0 if run.glued or run.stuck else _confidence(run)
+    return [Match("phone", run.start, _with_extension(text, run.end), confidence)] if confidence else []
 
 
-def _phone_confidence(run: _Run) -> int:
+def _with_extension(text: str, end: int) -> int:
+    extension = _EXTENSION.match(text, end)
+    return extension.end() if extension else end
+
+
+def _international(run: _Run) -> int:
+    """Where the longest number of 7 to 15 digits (E.164) ends that begins with the run; 0 where there is none."""
+    digits = found = 0
+    for start, end in run.groups:
+        digits += end - start
+        if 7 <= digits <= 15:
+            found = end
+    return found
+
+
+def _confidence(run: _Run) -> int:
     text, start, end = run.text, run.start, run.end
     if run.digits > 15 or (start and text[start - 1] in "-/_=") or _DATE.match(text, start, end):
         return 0
-    if run.digits >= 7 and (text[start] == "+" or _NANP.match(text, start, end)):
-        return 85
     if (run.digits >= 7 or len(run.groups) >= 3) and (
         _PHONE_WORDS.search(_before(text, start)) or _PHONE_AFTER.match(text, end)
     ):
