@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from cordon.standin.script import THINKING, Plan, plan, tokens
+from cordon.standin.script import THINKING, Plan, tokens
 
 ERRORS = {
     400: ("invalid_request_error", "The request could not be read."),
@@ -25,13 +25,6 @@ SIGNATURE = "c3RhbmQtaW4gc2lnbmF0dXJlOiBub3RoaW5nIGlzIHNpZ25lZCBoZXJl"
 TOOL_INPUT = '{"city": "Berlin", "contact": "jana.novak@example.com"}'
 
 Json = dict[str, Any]
-
-
-def plan_of(request: Mapping[str, Any]) -> Plan:
-    """What to answer to a message request."""
-    messages = request.get("messages")
-    last = messages[-1] if isinstance(messages, list) and messages else {}
-    return plan(_content_text(last.get("content")) if isinstance(last, dict) else "")
 
 
 def whole(request: Mapping[str, Any], answer: Plan, number: int) -> Json:
@@ -109,14 +102,6 @@ def _calls_tool(request: Mapping[str, Any], answer: Plan) -> bool:
 
 def _stop_reason(request: Mapping[str, Any], answer: Plan) -> str:
     return "tool_use" if _calls_tool(request, answer) else "end_turn"
-
-
-def _content_text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ""
 
 
 def _event(kind: str, **fields: Any) -> bytes:

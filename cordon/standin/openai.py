@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from cordon.standin.script import Plan, plan, tokens
+from cordon.standin.script import Plan, tokens
 
 MODELS = ("gpt-4.1", "gpt-4.1-mini", "o4-mini")
 ERRORS = {
@@ -24,13 +24,6 @@ ERRORS = {
 }
 
 Json = dict[str, Any]
-
-
-def plan_of(request: Mapping[str, Any]) -> Plan:
-    """What to answer to a chat completion request; a tool's result is answered with text."""
-    messages = request.get("messages")
-    last = messages[-1] if isinstance(messages, list) and messages else {}
-    return plan(_content_text(last.get("content")) if isinstance(last, dict) else "")
 
 
 def whole(request: Mapping[str, Any], answer: Plan, number: int) -> Json:
@@ -138,14 +131,6 @@ def _usage(request: Mapping[str, Any], answer: Plan) -> Json:
 def _choices(request: Mapping[str, Any]) -> int:
     count = request.get("n")
     return count if type(count) is int and 1 <= count <= 8 else 1
-
-
-def _content_text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ""
 
 
 def _event(data: Json) -> bytes:

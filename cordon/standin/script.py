@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 PIECE = 5
 """Characters in one piece of a stream: few, so that what a scanner looks for is cut into several."""
@@ -105,6 +106,21 @@ def plan(prompt: str, directives_from: str = "") -> Plan:
         held="held" in asked,
         delay=int(asked.get("slow") or 0) / 1000,
     )
+
+
+def plan_of(request: Mapping[str, Any]) -> Plan:
+    """The plan for a request to a model, of either vendor: the text of its last message says what to do."""
+    messages = request.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return plan(_content_text(last.get("content")) if isinstance(last, dict) else "")
+
+
+def _content_text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return ""
 
 
 def _text(prompt: str, asked: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from cordon.standin import anthropic, connector, openai
-from cordon.standin.script import Plan, plan
+from cordon.standin.script import Plan, plan, plan_of
 from cordon.standin.server import Answer, Broken, Received, Server
 
 JSON = "application/json"
@@ -65,7 +65,7 @@ class StandIn:
         except (orjson.JSONDecodeError, AssertionError):
             await answer.whole(400, JSON, orjson.dumps(dialect.error(400)))
             return
-        chosen: Plan = dialect.plan_of(asked)
+        chosen = plan_of(asked)
         status = self.status or chosen.status
         if status != 200:
             await answer.whole(status, JSON, orjson.dumps(dialect.error(status)), [("retry-after", "1")])

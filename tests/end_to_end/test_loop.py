@@ -22,6 +22,7 @@ def gateway() -> Iterator[Cordon]:
     def two_workers(config: dict[str, Any]) -> None:
         config["gateway"]["workers"] = 2
         config["detection"]["contain"] = {"seconds": 60, "most": 100}
+        config["detection"]["finding_volume"] = {"untrained": 50, "floor": 50}
 
     with cordon(two_workers) as running:
         yield running
@@ -139,6 +140,25 @@ def test_an_endpoint_contained_by_hand_is_not_called_and_its_streams_are_cut(gat
         assert len(gateway.eu.received) == before
         gateway.until("containment.expired", start)
         assert client.chat.completions.create(model=GPT, messages=[{"role": "user", "content": "hello"}])
+
+
+def test_an_endpoint_that_gets_data_in_bulk_is_contained_and_others_serve_on(gateway: Cordon) -> None:
+    start = gateway.log.size()
+    addresses = " ".join(f"person{n}@example.com" for n in range(20))
+    body = {"model": GPT, "messages": [{"role": "user", "content": f"Write to {addresses}"}]}
+    with gateway.client(gateway.key("exporter")) as client:
+        answers = [client.post("/openai/chat/completions", json=body).status_code for _ in range(3)]
+        assert answers == [200] * 3
+        applied = containment_of(gateway, "openai-eu", start)
+        alert = gateway.until("alert.raised", start, subject="openai-eu")
+        assert alert["count"] == 60 and alert["severity"] == "high" and applied["owner"] == "detector:finding_volume"
+        assert alert["evidence"] == [record["index"] for record in gateway.records(start, "call.intent")]
+        wait_for(lambda: client.post("/openai/chat/completions", json=body).status_code >= 400)
+    with gateway.client(gateway.key("abroad", "globex")) as client:
+        asked = {"model": GPT, "messages": [{"role": "user", "content": "hello"}]}
+        assert client.post("/openai/chat/completions", json=asked).status_code == 200
+    assert gateway.records(start, "call.intent")[-1]["endpoint"] == "openai-us"
+    gateway.cli("release", "openai-eu")
 
 
 def test_p99_from_the_commit_of_the_evidence_to_the_refusal(gateway: Cordon) -> None:
