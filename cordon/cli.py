@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "soc": "cordon.commands.up:soc",
     "key": "cordon.commands.key:key",
     "account": "cordon.commands.account:account",
+    "policy": "cordon.commands.policy:policy",
     "log": "cordon.commands.log:log",
     "contain": "cordon.commands.contain:contain",
     "release": "cordon.commands.contain:release",

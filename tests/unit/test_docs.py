@@ -63,7 +63,7 @@ def test_every_command_and_option_has_help(path: str, command: click.Command) ->
 
 def test_every_command_that_tells_something_can_tell_it_as_json() -> None:
     for path, command in every_command(cordon, "cordon"):
-        if not isinstance(command, click.Group):
+        if not isinstance(command, click.Group) and path != "cordon demo":  # a play for people
             assert any("--json" in parameter.opts for parameter in command.params), path
 
 

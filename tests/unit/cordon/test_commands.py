@@ -12,7 +12,7 @@ import pytest
 from lineage.note import Verifier
 from lineage.proof import Proof
 from lineage.record import decode
-from tests.support.cli import Installation
+from tests.support.cli import ROOT, Installation
 from tests.support.logs import start_writer
 
 
@@ -312,6 +312,59 @@ def test_a_missing_secret_is_a_warning_there_and_stops_the_start(cordon: Install
     result = cordon.program("up")
     assert result.code == 1
     assert "endpoint crm-eu: the environment variable CORDON_TEST_NOPE is not set" in result.err
+
+
+# Policy
+
+
+def test_a_bundle_is_checked_by_the_admission_of_the_workers(cordon: Installation) -> None:
+    good = cordon("policy", "check", "--json")
+    assert good.code == 0
+    assert good.json["admitted"] is True
+    assert set(good.json["cost_ms"]) == {"data.cordon.request.decision", "data.cordon.response.decision"}
+    assert "is admitted as revision" in cordon("policy", "check").out
+
+
+def test_a_refused_bundle_names_file_line_and_remedy(cordon: Installation) -> None:
+    bundle = make(cordon.directory / "bundle")
+    (bundle / "p.rego").write_text("package cordon.request\n\ndecision := {\n")
+    result = cordon("policy", "check", str(bundle))
+    assert result.code == 1
+    assert "p.rego:" in result.out
+    assert "is refused" in result.out
+    as_json = cordon("policy", "check", str(bundle), "--json")
+    assert as_json.json["admitted"] is False
+    assert as_json.json["problems"][0]["line"] > 0
+    (bundle / "data.json").write_text('{"a": 1, "a": 2}')
+    assert cordon("policy", "check", str(bundle)).code == 1
+    assert cordon("policy", "check", str(bundle / "none")).code == 2
+
+
+def test_a_bundle_can_be_checked_without_a_configuration(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    installation.file.unlink()
+    assert installation("policy", "check", str(ROOT / "policies/bundles/starter")).code == 0
+    assert installation("policy", "check").code == 1
+
+
+def test_a_decision_can_be_tried(cordon: Installation) -> None:
+    document = cordon.directory / "input.json"
+    document.write_text("{}")
+    denied = cordon("policy", "eval", "-i", str(document), "--json")
+    assert (denied.code, denied.json["allow"]) == (1, False)
+    bundle = make(cordon.directory / "bundle")
+    (bundle / "p.rego").write_text(
+        'package cordon.request\n\ndecision := {"allow": input.phase == "request", "labels": {"a": "b"}}\n'
+    )
+    (bundle / "r.rego").write_text('package cordon.response\n\ndecision := {"allow": true}\n')
+    document.write_text('{"phase": "request"}')
+    allowed = cordon("policy", "eval", str(bundle), "-i", str(document))
+    assert allowed.code == 0
+    assert allowed.out.startswith("allow\n")
+    assert "labels: {'a': 'b'}" in allowed.out
+    assert cordon("policy", "eval", str(bundle), "-i", str(document), "--moment", "answer_end", "--json").json["allow"]
+    document.write_text("{")
+    assert len(cordon("policy", "eval", str(bundle), "-i", str(document)).err.splitlines()) == 1
 
 
 # What is left behind
