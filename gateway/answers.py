@@ -143,6 +143,8 @@ class AnswerReader:
                 connection += b"," + value.lower() if connection else value.lower()
             elif role == _KEEP_ALIVE:
                 self.idle_hint = _idle_hint(value)
+        if len(dict(self.headers)) != len(self.headers):
+            _check_repeated(self.headers)
         self.reusable = not is_old
         if connection and connection != b"keep-alive":
             options = {option.strip(b" \t") for option in connection.split(b",")}
@@ -167,6 +169,14 @@ class AnswerReader:
         else:
             self._left = -1
             self.reusable = False
+
+
+def _check_repeated(fields: list[Field]) -> None:
+    """Of two types or codings one would be inspected, and the client might go by the other."""
+    names = [field[0] for field in fields]
+    for name in (b"content-type", b"content-encoding", b"location"):
+        if names.count(name) > 1:
+            raise FramingError(502, "duplicate", f"the answer's header {name.decode()} is there twice")
 
 
 _STATUS_LINES = {f"HTTP/1.1 {status} ".encode(): status for status in range(200, 600)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,8 +32,6 @@ from lineage.record import encode, new_call_id
 from policies.engine import PolicyEngine
 
 log = structlog.get_logger("gateway")
-
-MODEL_CHARACTERS = 128
 
 
 class PolicySource(Protocol):
@@ -108,8 +106,9 @@ class Call:
     """One call on its way: what was found out about it so far."""
 
     __slots__ = (
-        "address", "began", "body_limit", "content", "cut", "dialect", "endpoint", "exchange", "facts", "id", "kept",
-        "principal", "recorded", "route", "setup", "side", "subject", "target", "task", "traceparent", "verdict",
+        "address", "began", "body_limit", "content", "cut", "dialect", "endpoint", "engine", "exchange", "facts", "id",
+        "kept", "principal", "recorded", "route", "setup", "side", "subject", "target", "task", "traceparent",
+        "verdict",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, setup: Setup, boot: str) -> None:
@@ -134,19 +133,11 @@ class Call:
         self.subject: Subject
         self.address: Address
         self.content: Content
+        self.engine: PolicyEngine
 
     def ending(self) -> Refusal:
         """Why the call ends from outside: what cut it, or else that the gateway stops."""
         return self.cut or Refusal(503, "internal", "stopping", "The gateway is stopping; try again.")
-
-    def masked(self, model: str, findings: Collection[str]) -> str:
-        """The name of a model as a record may hold it: short, and masked where its body had `findings`.
-
-        One that may have been cut short then is left out, since half a finding is not recognised.
-        """
-        if findings:
-            model = self.address.masked(model) if len(model) < MODEL_CHARACTERS else ""
-        return model[:MODEL_CHARACTERS]
 
 
 def _tell_lost(record: Mapping[str, object], error: BaseException | None) -> None:

@@ -214,6 +214,7 @@ class Gateway:
         began = time.perf_counter()
         services, documents = self._services, call.setup.documents
         engine, healthy = services.policy.engine, services.health.healthy
+        call.engine = engine
         call.facts.policy = engine.revision
         document = documents.request(call.subject, call.content, candidates, healthy, reads=engine.request_reads)
         try:
@@ -246,8 +247,7 @@ class Gateway:
         services = self._services
         shown = reads is None or any(name.startswith("attributes") for name in reads)
         if call.facts.findings or (shown and call.address.finds_in(call.subject.headers)):
-            model = call.address.masked(call.content.requested_model)
-            kept = replace(call.content, body=content.masked_parsed(), requested_model=model)
+            kept = replace(call.content, body=content.masked_parsed())
             healthy = services.health.healthy
             mask = call.address.masked
             document = call.setup.documents.request(call.subject, kept, candidates, healthy, reads=reads, mask=mask)
@@ -273,8 +273,7 @@ class Gateway:
         call.subject.attempt = attempt
         call.endpoint = endpoint.id
         relay = Relay(services, call, endpoint, attempt)
-        model = endpoint.model or call.masked(content.model or "", call.facts.findings)
-        record = intent(call.facts, attempt, endpoint.id, model, sent, call.side)
+        record = intent(call.facts, attempt, endpoint.id, endpoint.model or content.model or "", sent, call.side)
         try:
             await relay.begin(encode(record), call.kept if attempt == 1 else None)
             self._check_standing(call)
@@ -335,7 +334,7 @@ class Gateway:
 
 
 def _why(call: Call, error: BaseException) -> Refusal:
-    """What ended a call, as it is recorded and told; the text of an unforeseen error may quote content and stays out."""
+    """What ended a call, as it is recorded and told. An unforeseen error's text may quote content and stays out."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, asyncio.CancelledError):

@@ -13,6 +13,7 @@ from typing import Literal
 from gateway.identity import Principal
 
 PATH_CHARACTERS = 256
+MODEL_CHARACTERS = 128
 REASONS = 8
 REASON_CHARACTERS = 300
 TYPES = 32
@@ -54,7 +55,7 @@ def intent(
         "redacted": dict(facts.redacted),
         "policy": facts.policy,
     }
-    _optional(record, model=model, side=side, trace=facts.trace, labels=dict(facts.labels))
+    _optional(record, model=model[:MODEL_CHARACTERS], side=side, trace=facts.trace, labels=dict(facts.labels))
     return record
 
 

@@ -188,7 +188,7 @@ class Relay:
         if inspector is not None:
             answer = Content(self._media_type, inspector.received, inspector.summary())
             model = inspector.model or ""
-        engine, documents = self._services.policy.engine, call.setup.documents
+        engine, documents = call.engine, call.setup.documents
         document = documents.answer(
             moment,
             call.subject,
@@ -293,7 +293,7 @@ class Relay:
             findings=findings,
             redacted={kind: how for kind, how in self._redact.items() if kind in findings},
             reasons=reasons,
-            model=self._call.masked(inspector.model or "", findings) if inspector is not None else "",
+            model=inspector.model or "" if inspector is not None else "",
             milliseconds=int((time.perf_counter() - self._began) * 1000),
             final=final,
         )

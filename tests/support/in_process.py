@@ -322,3 +322,25 @@ def _routes(endpoints: list[Endpoint]) -> list[Route]:
             endpoints=tuple(e.model_copy(update={"id": f"crm-{e.id}"}) for e in endpoints),
         ),
     ]
+
+
+def play(
+    scene: Callable[[InProcess], Awaitable[None]], modules: Mapping[str, str] | None = None, **options: Any
+) -> None:
+    """Run a scene in a gateway of its own."""
+
+    async def run() -> None:
+        async with in_process(modules, **options) as world:
+            await scene(world)
+
+    asyncio.run(run())
+
+
+def request_rule(result: str, condition: str = "true") -> dict[str, str]:
+    """A bundle whose request decision is `result` where `condition` holds, and undefined elsewhere."""
+    return {"request.rego": f"package cordon.request\ndecision := {result} if {{ {condition} }}\n"}
+
+
+def response_rule(rules: str) -> dict[str, str]:
+    """A bundle whose response rules are `rules`."""
+    return {"response.rego": f"package cordon.response\n{rules}\n"}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -23,30 +22,11 @@ from tests.support.in_process import (
     chat,
     completion,
     delta,
-    in_process,
+    play,
     read_answer,
+    request_rule,
+    response_rule,
 )
-
-Scene = Callable[[InProcess], Awaitable[None]]
-
-
-def play(scene: Scene, modules: dict[str, str] | None = None, **options: Any) -> None:
-    """Run a scene in a gateway of its own."""
-
-    async def run() -> None:
-        async with in_process(modules, **options) as world:
-            await scene(world)
-
-    asyncio.run(run())
-
-
-def request_rule(result: str, condition: str = "true") -> dict[str, str]:
-    return {"request.rego": f"package cordon.request\ndecision := {result} if {{ {condition} }}\n"}
-
-
-def response_rule(rules: str) -> dict[str, str]:
-    return {"response.rego": f"package cordon.response\n{rules}\n"}
-
 
 # Allowed ----------------------------------------------------------------------------------------------------------
 
