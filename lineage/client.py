@@ -20,6 +20,8 @@ PATIENCE: Final = 10.0
 """Longest time in s that an append waits for its acknowledgement before the writer is given up."""
 MAX_PENDING: Final = 65_536
 """Most appends of one client without an answer; over it an append fails at once."""
+MAX_UNSENT_BYTES: Final = 64 * 1_048_576
+"""Appends of one client that the writer has not read; over it an append fails at once."""
 _RETRY: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
@@ -49,6 +51,7 @@ class LogClient(asyncio.Protocol):
         self._pending: dict[int, asyncio.Future[int]] = {}
         self._next = 0
         self._outgoing: list[bytes] = []
+        self._unsent = 0
         self._watch: asyncio.TimerHandle | None = None
         self._progress = 0.0
         self._reconnecting: asyncio.Task[None] | None = None
@@ -80,7 +83,7 @@ class LogClient(asyncio.Protocol):
         future = self._loop.create_future()
         if not self.connected:
             future.set_exception(LogUnavailable("the log writer is away"))
-        elif len(self._pending) >= MAX_PENDING:
+        elif len(self._pending) >= MAX_PENDING or self._unsent > MAX_UNSENT_BYTES:
             future.set_exception(LogUnavailable("too many records wait for the log writer"))
         elif not 0 < len(record) <= MAX_BYTES or (side is not None and len(side) > wire.MAX_SIDE):
             future.set_exception(
@@ -89,7 +92,9 @@ class LogClient(asyncio.Protocol):
         else:
             if not self._outgoing:
                 self._loop.call_soon(self._flush)
-            self._outgoing.append(wire.append(record, side))
+            frame = wire.append(record, side)
+            self._outgoing.append(frame)
+            self._unsent += len(frame)
             if not self._pending:
                 self._progress = self._loop.time()
                 if self._watch is None:
@@ -101,6 +106,7 @@ class LogClient(asyncio.Protocol):
     def _flush(self) -> None:
         if self._transport is not None and self._outgoing:
             self._transport.write(b"".join(self._outgoing))
+            self._unsent = self._transport.get_write_buffer_size()
         self._outgoing.clear()
 
     def _look(self) -> None:
@@ -215,6 +221,7 @@ class LogClient(asyncio.Protocol):
     def _lose(self) -> None:
         self.connected = False
         self._outgoing.clear()
+        self._unsent = 0
         pending, self._pending, self._next = self._pending, {}, 0
         self._fail(list(pending.values()), "the connection to the log writer was lost")
 

@@ -19,6 +19,8 @@ from lineage.tiles import WIDTH, TilePath, pack_entries, tile_hashes
 
 CALL_SLACK_MS: Final = 5_000
 """How far the clocks of processes may lie apart before `find` has to look through the whole log."""
+SEARCH_STEP: Final = 10_000
+"""Records that one read looks through."""
 CALL_SPAN_MS: Final = 1_000_000
 """How long after its start a call may still write records: the longest call and some more."""
 
@@ -117,25 +119,32 @@ class LogReader:
     def _nodes(self) -> _Nodes:
         return _Nodes(self._source)
 
-    def find(self, call: str) -> list[tuple[int, dict[str, object]]]:
+    def find(self, call: str, *, everywhere: bool = True) -> list[tuple[int, dict[str, object]]]:
         """Return the records of a call, in order, with their indexes; RecordError when `call` is not a call id.
 
-        The log needs no index for this: a call id tells its time, and the log is nearly in order of time. Only when
-        nothing is found where it should be is the whole log looked through.
+        The log needs no index for this: a call id tells its time, and the log is nearly in order of time. When
+        nothing is found where it should be, the whole log is looked through, a second for some million records;
+        whoever asks for others says `everywhere=False` to leave that out.
         """
         made = call_time(call)
         size = self._source.size()
         times = _Times(self._source, size)
         start = bisect_left(times, made - CALL_SLACK_MS)
         end = bisect_left(times, made + CALL_SPAN_MS)
-        return self._search(call, start, end) or self._search(call, 0, size)
+        found = self._search(call, start, end)
+        return found or (self._search(call, 0, size) if everywhere else [])
 
     def _search(self, call: str, start: int, end: int) -> list[tuple[int, dict[str, object]]]:
-        found = []
-        for index, data in self._source.search(f'"call":"{call}"'.encode(), start, end):
-            record = decode(data)
-            if record.get("call") == call:
-                found.append((index, record))
+        """Look through [start, end) in short reads, up to the record that ends the call."""
+        needle = f'"call":"{call}"'.encode()
+        found: list[tuple[int, dict[str, object]]] = []
+        for first in range(start, end, SEARCH_STEP):
+            for index, data in self._source.search(needle, first, min(end, first + SEARCH_STEP)):
+                record = decode(data)
+                if record.get("call") == call:
+                    found.append((index, record))
+                    if record.get("kind") == "call.refused" or record.get("final") is True:
+                        return found
         return found
 
     def records(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:

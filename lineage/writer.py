@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from lineage import wire
 from lineage.connection import Append, Connection
 from lineage.errors import LineageError, LogUnavailable, RecordError, WriterPresent
-from lineage.job_thread import JobThread
+from lineage.job_thread import Done, Job, JobThread
 from lineage.ledger import Controls, Ledger, writer_lock
 from lineage.metrics import Meter
 from lineage.paths import Paths
@@ -50,7 +50,7 @@ class LogWriter:
     """Gathers the clients' appends, has them committed and tells everybody. Lives in one event loop.
 
     At any time at most one job, a commit or a checkpoint, is with the thread that owns the ledger; the loop touches
-    the ledger only in between.
+    the ledger only in between. `failed` ends with an error when the writer cannot go on.
     """
 
     def __init__(self, ledger: Ledger, side: SideWriter, settings: Lineage, meter: Meter) -> None:
@@ -66,6 +66,7 @@ class LogWriter:
         self._busy = False
         self._stopping = False
         self._idle: asyncio.Future[None] | None = None
+        self.failed: asyncio.Future[Any] = self._loop.create_future()
         self._checkpoint_due = False
         self._checkpoint_timer: asyncio.TimerHandle | None = None
         self._size_timer: asyncio.TimerHandle | None = None
@@ -135,15 +136,29 @@ class LogWriter:
         self._busy = True
         if self._checkpoint_due and not (self._stopping and self._ready):
             self._checkpoint_due = False
-            self._thread.do(self._ledger.checkpoint, self._checkpointed)
+            self._do(self._ledger.checkpoint, self._checkpointed)
         elif self._ledger.untidy:
-            self._thread.do(self._ledger.tidy, self._tidied)
+            self._do(self._ledger.tidy, self._tidied)
         elif self._ready:
             self._commit()
         else:
             self._busy = False
             if self._idle is not None and not self._idle.done():
                 self._idle.set_result(None)
+
+    def _do(self, job: Job, done: Done) -> None:
+        """Have the thread do a job, then `done` in the loop, then the next job."""
+
+        def settle(result: object, error: BaseException | None) -> None:
+            try:
+                done(result, error)
+                self._next()
+            except Exception as fault:
+                # Clients would wait for answers that never come: better to end, and be started again.
+                if not self.failed.done():
+                    self.failed.set_exception(fault)
+
+        self._thread.do(job, settle)
 
     def _take_batch(self) -> Batch:
         """Take what waits, up to the size of a batch; a client with more than its share goes to the end of the line."""
@@ -181,9 +196,8 @@ class LogWriter:
             else:
                 self._refuse(batch, len(records), error)
             self._ledger.grow()
-            self._next()
 
-        self._thread.do(job, done)
+        self._do(job, done)
 
     def _refuse(self, batch: Batch, count: int, error: BaseException) -> None:
         expected = isinstance(error, LineageError)
@@ -258,12 +272,10 @@ class LogWriter:
             self._complain("a checkpoint could not be written: %s", error, exc_info=None if expected else error)
             self._meter.inc("cordon_log_checkpoint_failures_total")
             self._plan_checkpoint()
-        self._next()
 
     def _tidied(self, _: object, error: BaseException | None) -> None:
         if error is not None:
             log.warning("housekeeping of the log's database has to wait: %s", error)
-        self._next()
 
     async def finish(self) -> None:
         """Commit what waits, sign a last checkpoint and close the connections."""
@@ -271,10 +283,11 @@ class LogWriter:
         for timer in (self._checkpoint_timer, self._size_timer):
             if timer is not None:
                 timer.cancel()
-        self._ask_checkpoint()
-        while self._busy:
+        if not self.failed.done():
+            self._ask_checkpoint()
+        while self._busy and not self.failed.done():
             self._idle = self._loop.create_future()
-            await self._idle
+            await asyncio.wait({self._idle, self.failed}, return_when=asyncio.FIRST_COMPLETED)
         self._thread.close()
         for client in list(self._clients):
             client.close()
@@ -302,7 +315,11 @@ async def run_writer(
         server = await asyncio.get_running_loop().create_unix_server(writer.client, sock=listening)
         stack.callback(server.close)
         ready()
-        await stop.wait()
+        stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+        stack.callback(stopping.cancel)
+        await asyncio.wait([stopping, writer.failed], return_when=asyncio.FIRST_COMPLETED)
+        if writer.failed.done():
+            await writer.failed
 
 
 async def _enter_lock(stack: AsyncExitStack, data_dir: Path) -> None:

@@ -143,6 +143,35 @@ def test_the_number_of_unanswered_appends_is_bounded(monkeypatch: pytest.MonkeyP
     asyncio.run(scenario())
 
 
+def test_the_bytes_that_the_writer_has_not_read_are_bounded() -> None:
+    async def scenario() -> None:
+        hold = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(8)
+            writer.write(WELCOME)
+            await hold.wait()
+            writer.close()
+
+        with data_directory() as data_dir:
+            async with scripted(data_dir, answer) as socket:
+                client = await LogClient.connect(socket)
+                blob = bytes(wire.MAX_SIDE)
+                appends = [client.append(intent(number), side=blob) for number in range(30)]
+                refused = [append for append in appends if append.done()]
+                assert 5 < len(refused) < 20
+                with pytest.raises(LogUnavailable, match="too many"):
+                    await refused[0]
+                await asyncio.sleep(0)
+                late = [client.append(intent(1), side=blob) for _ in range(2)]
+                assert late[1].done(), "what was handed to the socket but not read still counts"
+                hold.set()
+                await asyncio.gather(*appends, *late, return_exceptions=True)
+                await client.close()
+
+    asyncio.run(scenario())
+
+
 def test_when_the_writer_goes_what_waits_fails_and_new_appends_fail_at_once() -> None:
     async def scenario() -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -340,17 +339,39 @@ def test_a_path_too_long_for_a_socket_is_named() -> None:
     asyncio.run(scenario())
 
 
-def test_the_queue_is_bounded_in_bytes_too() -> None:
+def test_a_fault_in_the_writer_ends_it_instead_of_leaving_clients_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        with data_directory() as data_dir:
+            stop, ready = asyncio.Event(), asyncio.Event()
+            task = asyncio.create_task(writer.run_writer(data_dir, QUICK, Meter("log"), stop, ready.set))
+            await ready.wait()
+            client = await connect(data_dir)
+            monkeypatch.setattr(writer.LogWriter, "_tell", broken)
+            with pytest.raises(LogUnavailable):
+                await asyncio.wait_for(client.append(intent(1)), 5)
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(task, 5)
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_queue_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_WAITING_BYTES", 4_000_000)
+
     async def scenario(data_dir: Path) -> None:
         client = await connect(data_dir)
-        blob = os.urandom(4_000_000)
+        blob = bytes(500_000)
         answers = await asyncio.gather(
             *[client.append(intent(number), side=blob) for number in range(60)], return_exceptions=True
         )
         refused = [answer for answer in answers if isinstance(answer, LogUnavailable)]
-        assert refused
-        assert len(refused) < 60
+        assert 0 < len(refused) < 60
         assert "wait for the disk" in str(refused[0])
+        assert [answer for answer in answers if isinstance(answer, int)] == list(range(60 - len(refused)))
         await client.close()
 
     play(scenario)
