@@ -45,6 +45,9 @@ OWN_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"cooki
 # A range would let a client fetch what is redacted in pieces too small to be recognised.
 REPLACED = frozenset({b"content-encoding", b"traceparent", b"tracestate", b"range", b"if-range"})
 LARGEST_INPUT = MAX_SIDE - 64
+LARGE = 65_536
+"""A body of more bytes is scanned beside the event loop: one made to take long must not hold up everybody's calls."""
+
 STATUS_OF_CONTENT = {"too_large": 413, "encoding": 415}
 
 
@@ -91,6 +94,11 @@ class Gateway:
                 self._check_standing(call)
             except Refusal as refusal:
                 self._cut(call, refusal)
+
+    async def settled(self) -> None:
+        """Return when no call runs any more: after every connection was closed, for what each has to record."""
+        while tasks := [call.task for call in self._live.values() if call.task is not None]:
+            await asyncio.wait(tasks)
 
     def record_unknown(self) -> None:
         """Record the calls without an identity that were counted since the last time; called now and then."""
@@ -156,7 +164,7 @@ class Gateway:
             self._services.steps.whole.observe(time.perf_counter() - call.began)
 
     async def _serve(self, call: Call) -> None:
-        content = self._inspect(call)
+        content = await self._inspect(call)
         candidates = self._candidates(call)
         decision = await self._decide(call, content, candidates)
         endpoints = ordered(candidates, decision.endpoints)
@@ -171,7 +179,7 @@ class Gateway:
                 continue
             return
 
-    def _inspect(self, call: Call) -> RequestContent:
+    async def _inspect(self, call: Call) -> RequestContent:
         """Step 4: the content, decoded, parsed and scanned; what cannot be read ends the call."""
         began = time.perf_counter()
         exchange, head = call.exchange, call.exchange.head
@@ -184,7 +192,10 @@ class Gateway:
                 json_only=call.route.kind == "model",
                 limits=ContentLimits(call.body_limit, call.setup.limits.decoded_ratio),
             )
-            content.scan(self._services.scanner)
+            if content.size > LARGE:
+                await asyncio.to_thread(content.scan, self._services.scanner)
+            else:
+                content.scan(self._services.scanner)
         except ContentError as error:
             status = STATUS_OF_CONTENT.get(error.code, 400)
             raise Refusal(status, "inspection", error.code, f"The request's body: {error.detail}") from error

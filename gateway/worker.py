@@ -113,6 +113,7 @@ class Worker:
             await listener.drain(limits.drain_time)
         finally:
             await listener.close()
+            await gateway.settled()
             gateway.record_unknown()
             for helper in helpers:
                 helper.cancel()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from gateway.content.patterns import PatternScanner
+from gateway.content.scanner import Match
 from gateway.settings import Endpoint, Limits, Route
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
@@ -643,6 +646,78 @@ def test_very_many_findings_are_redacted_in_time_that_grows_with_the_body() -> N
         intent = world.records("call.intent")[0]
         assert intent["findings"] == {"email": 20_000}
         assert len(json.dumps(intent)) < 2_000
+
+    play(scene)
+
+
+class SlowScanner(PatternScanner):
+    """Takes as long for a large text as `go_on` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def scan(self, text: str, start: int = 0) -> list[Match]:
+        if len(text) > 65_536:
+            assert self.go_on.wait(5)
+        return super().scan(text, start)
+
+
+def test_a_body_made_to_be_scanned_slowly_does_not_hold_up_other_calls() -> None:
+    async def scene(world: InProcess) -> None:
+        scanner = world.gateway._services.scanner = SlowScanner()
+        slow = asyncio.create_task(world.call("/crm/slow", {"text": f"{SECRET} " * 5_000}))
+        async with asyncio.timeout(5):
+            while not world.gateway._live:
+                await asyncio.sleep(0.001)
+            assert (await world.chat("Hi")).status == 200
+        scanner.go_on.set()
+        assert (await slow).status == 200
+        assert b"jane" not in world.upstream.received[1]
+
+    play(scene)
+
+
+def test_a_call_that_takes_too_long_is_ended_and_recorded() -> None:
+    async def scene(world: InProcess) -> None:
+        async def script(_request: bytes, _send: Callable[[bytes], None]) -> bool:
+            await asyncio.sleep(5)
+            return False
+
+        world.upstream.script = script
+        assert (await world.chat("Hi")).status == 504
+        assert (await ended(world))[0]["verdict"] == "cut"
+
+    play(scene, limits=Limits(total_time=0.2))
+
+
+def test_calls_that_are_closed_have_left_their_records_when_the_gateway_is_settled() -> None:
+    async def scene(world: InProcess) -> None:
+        says(world, STREAM_HEAD, *[delta(f"word {number} and more of them. ") for number in range(200)])
+        body = json.dumps(chat("Hi", stream=True)).encode()
+        reader, writer = await world.send(world.request(CHAT, body))
+        await reader.readuntil(b"word 3 ")
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while not any(call.cut for call in world.gateway._live.values()):
+                await asyncio.sleep(0)
+            await world.gateway.settled()
+        await world.settle()
+        kinds = [record["kind"] for record in world.records("call.intent", "call.outcome", "process.started")]
+        assert kinds == ["call.intent", "call.outcome", "process.started"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"), [("text/event-stream", completion(SECRET)), ("application/json", None)]
+)
+def test_an_answer_that_is_not_of_its_type_is_refused(media_type: str, body: bytes | None) -> None:
+    async def scene(world: InProcess) -> None:
+        stream = delta("jane.d") + delta("oe@example.org", "stop") + STREAM_END
+        says(world, head_of(f"content-type: {media_type}"), stream if body is None else chunk(body) + b"0\r\n\r\n")
+        reply = await world.chat("Hi")
+        assert (reply.status, b"jane" in reply.body) == (502, False)
 
     play(scene)
 
