@@ -10,13 +10,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 import structlog
 
 from cordon.channel import DESCRIPTOR, Channel
+from cordon.parts import Role
+from lineage.metrics import Tally
 
 log = structlog.get_logger("supervisor")
 
@@ -26,15 +27,6 @@ PROVEN_SECONDS: Final = 2.0
 """A process that worked this long is restarted at once again."""
 START_SECONDS: Final = 60.0
 """Until the first beat: the interpreter's start and imports on a busy machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """A kind of process. Lower stop phases stop first; a process is killed after `silence` seconds without a beat."""
-
-    name: str
-    stop_phase: int
-    silence: float = 10.0
 
 
 class Backoff:
@@ -63,7 +55,9 @@ def own_command(role: str, slot: int) -> Sequence[str]:
 class Child:
     """One slot of a role, over all the lives of its process."""
 
-    def __init__(self, role: Role, slot: int, config: bytes, command: Command = own_command) -> None:
+    def __init__(
+        self, role: Role, slot: int, config: bytes, command: Command = own_command, restarts: Tally | None = None
+    ) -> None:
         self.role = role
         self.slot = slot
         self.pid: int | None = None
@@ -74,6 +68,7 @@ class Child:
         self.failure = ""
         self._config = config
         self._command = command
+        self._restarts = restarts or Tally()
         self._channel: Channel | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._deadline = 0.0
@@ -146,6 +141,7 @@ class Child:
             code = await self._live()
             if self._stopping:
                 return
+            self._restarts.inc()
             pause = backoff.pause(time.monotonic() - self._worked_since if self._worked_since else 0.0)
             level = log.info if code == 0 else log.warning
             level("ended, is started again", process=self.name, code=code, why=self.failure, pause=pause)

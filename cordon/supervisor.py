@@ -4,7 +4,7 @@
     reload    SIGHUP or a changed file; a file that is refused changes nothing, and an alert says so
     stop      SIGTERM or Ctrl-C: workers finish their calls, then the others, the log writer last; twice: at once
 
-What a changed section means for the processes is in one table, `TAKEN_BY`.
+What a change means for the processes is in `changes`; which processes there are, in `parts`.
 """
 
 from __future__ import annotations
@@ -14,53 +14,29 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from cordon.child import START_SECONDS, Child, Command, Role, own_command
+from cordon.changes import Changes, refuse_fixed, watched
+from cordon.child import START_SECONDS, Child, Command, own_command
 from cordon.config import Config, load
-from cordon.errors import ConfigError, Problem, SupervisorError
+from cordon.errors import ConfigError, SupervisorError
+from cordon.parts import CONTROL, EVERYTHING, GATEWAY, SOC, STAND_IN, WRITER, Role
+from lineage.metrics import Meter, keep_snapshots
 from lineage.paths import Paths, make_private
 
 log = structlog.get_logger("supervisor")
-
-WRITER: Final = Role("writer", stop_phase=2, silence=30.0)
-GATEWAY: Final = Role("gateway", stop_phase=0)
-SOC: Final = Role("soc", stop_phase=1)
-CONTROL: Final = Role("control", stop_phase=1)
-STAND_IN: Final = Role("stand-in", stop_phase=1)
-EVERYTHING: Final = frozenset({WRITER, GATEWAY, SOC, CONTROL, STAND_IN})
 
 WATCH_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 5.0
 """On top of the time that calls in flight are given."""
 
-# Which roles begin a new life when a section changed. What is not here is taken up by the running processes.
-TAKEN_BY: Final[tuple[tuple[Callable[[Config], object], frozenset[Role]], ...]] = (
-    (
-        lambda config: (
-            config.gateway.listen,
-            config.gateway.tls,
-            config.gateway.workers > 1,
-            config.policy,
-            config.lineage.policy_inputs,
-        ),
-        frozenset({GATEWAY}),
-    ),
-    (lambda config: config.lineage, frozenset({WRITER})),
-    (lambda config: config.detection, frozenset({SOC})),
-    (lambda config: (config.control, config.tenants, config.routes), frozenset({CONTROL})),
-    (lambda config: config.stand_in, frozenset({STAND_IN})),
-)
-# What only a new start of the whole can change.
-FIXED: Final = ("data_dir", "database")
-
 
 class Supervisor:
-    """`roles` are the parts that run here; `report` is told of a configuration that was refused."""
+    """`roles` are the parts that run here. `report` is told of a refused configuration, `taken_up` of any other."""
 
     def __init__(
         self,
@@ -70,6 +46,7 @@ class Supervisor:
         roles: frozenset[Role] = EVERYTHING,
         command: Command = own_command,
         report: Callable[[Config, str], Awaitable[None]] | None = None,
+        taken_up: Callable[[Config], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.children: list[Child] = []
@@ -77,6 +54,9 @@ class Supervisor:
         self._roles = roles
         self._command = command
         self._report = report
+        self.meter = Meter("supervisor")
+        self._changes = Changes(config)
+        self._taken_up = taken_up
         self._stop = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
         self._reload = asyncio.Event()
@@ -87,6 +67,7 @@ class Supervisor:
         Raises SupervisorError when a part cannot start; then everything has been stopped again.
         """
         with self._alone(), self._signals():
+            measuring = asyncio.create_task(keep_snapshots(self.meter, Paths(self.config.data_dir).metrics))
             try:
                 await self._start()
                 if not self._stop.is_set():
@@ -94,6 +75,7 @@ class Supervisor:
                     await self._serve()
             finally:
                 clean = await asyncio.shield(self._drain())
+                measuring.cancel()
             return clean
 
     def child(self, name: str) -> Child:
@@ -143,40 +125,41 @@ class Supervisor:
         }
         for wave in ((WRITER,), (STAND_IN, GATEWAY, SOC, CONTROL)):
             yield [
-                Child(role, slot, config, self._command)
-                for role in wave
-                if role in self._roles
-                for slot in range(counts[role])
+                self._child(role, slot, config) for role in wave if role in self._roles for slot in range(counts[role])
             ]
 
+    def _child(self, role: Role, slot: int, config: bytes) -> Child:
+        return Child(role, slot, config, self._command, self.meter.counter("cordon_process_restarts_total", role.name))
+
     async def _serve(self) -> None:
-        seen = last = _stamp(self._file)
+        seen = last = watched(self._file, self.config)
         while not self._stop.is_set():
             stop, reload = asyncio.create_task(self._stop.wait()), asyncio.create_task(self._reload.wait())
             await asyncio.wait((stop, reload), timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             reload.cancel()
-            settled, last = last, _stamp(self._file)
-            # Two looks at the same file: a program that is still writing it is given the time to finish.
+            settled, last = last, watched(self._file, self.config)
+            # Two looks at the same files: a program that is still writing them is given the time to finish.
             if self._reload.is_set() or (last != seen and last == settled):
-                seen = last
                 self._reload.clear()
                 await self._take_up()
+                # As they were before they were read: what changes meanwhile is a change to be seen.
+                now = watched(self._file, self.config)
+                seen = last = {path: last.get(path, status) for path, status in now.items()}
 
     async def _take_up(self) -> None:
         try:
             config = load(self._file)
-            self._refuse_fixed(config)
+            refuse_fixed(self._file, self.config, config)
         except ConfigError as error:
             log.error("the changed configuration is refused, the one before stays", problems=str(error))
             if self._report is not None:
                 with contextlib.suppress(Exception):
                     await self._report(self.config, str(error.problems[0].at(self._file.name)))
             return
-        if config == self.config:
-            return
-        before, self.config = self.config, config
-        renewed = {role for part, roles in TAKEN_BY if part(before) != part(config) for role in roles}
+        self.config = config
+        renewed = self._changes.renewed(config)
+        self._taken_up(config)
         await self._resize(config)
         text = config.model_dump_json().encode()
         for child in self.children:
@@ -194,12 +177,6 @@ class Supervisor:
             if not await child.renew(self._patience() + START_SECONDS):
                 log.warning("a process did not come back in time after a change", process=child.name)
 
-    def _refuse_fixed(self, config: Config) -> None:
-        for name in FIXED:
-            if getattr(config, name) != getattr(self.config, name):
-                text = "cannot change while Cordon runs; stop it and start it again"
-                raise ConfigError(str(self._file), [Problem(0, name, text)])
-
     async def _resize(self, config: Config) -> None:
         """As many workers as configured; the stand-in where it is configured."""
         text = config.model_dump_json().encode()
@@ -211,7 +188,7 @@ class Supervisor:
                 self.children.remove(child)
                 await child.stop(self._patience())
             for slot in range(len(present), count):
-                child = Child(role, slot, text, self._command)
+                child = self._child(role, slot, text)
                 self.children.append(child)
                 child.start()
 
@@ -263,12 +240,3 @@ class Supervisor:
 def supervisor_lock(run: Path, role: Role) -> Path:
     """The file that is locked while a supervisor keeps this role's processes."""
     return run / f"supervisor-{role.name}.lock"
-
-
-def _stamp(file: Path) -> Sequence[int]:
-    """What changes whenever the file does; nothing where it cannot be read now."""
-    try:
-        status = file.stat()
-    except OSError:
-        return ()
-    return (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -12,7 +12,6 @@ import click
 
 from cordon import first_run, logs
 from cordon.acting import BOOT
-from cordon.child import Role
 from cordon.commands.common import file_option, json_option
 from cordon.config import Config, load, missing_credentials
 from cordon.doctor.storage import writer_runs
@@ -20,8 +19,9 @@ from cordon.errors import SupervisorError
 from cordon.first_run import Welcome
 from cordon.listeners import listeners, taken
 from cordon.output import json_text
+from cordon.parts import CONTROL, EVERYTHING, GATEWAY, SOC, STAND_IN, WRITER, Role
 from cordon.reporting import report_refused
-from cordon.supervisor import CONTROL, EVERYTHING, GATEWAY, SOC, STAND_IN, WRITER, Supervisor
+from cordon.supervisor import Supervisor
 
 
 @click.command()
@@ -87,7 +87,13 @@ def _run(
     if not writer_runs(config.data_dir):
         _refuse_taken(config, file)
     logs.configure("supervisor", config.log)
-    supervisor = Supervisor(config, file, roles=roles, report=report_refused)
+    supervisor = Supervisor(
+        config,
+        file,
+        roles=roles,
+        report=report_refused,
+        taken_up=lambda changed: logs.configure("supervisor", changed.log),
+    )
     return 0 if asyncio.run(supervisor.run(greet)) else 1
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from cordon import child as child_module
-from cordon.child import PAUSES, PROVEN_SECONDS, Backoff, Role
+from cordon.child import PAUSES, PROVEN_SECONDS, Backoff
 from cordon.config import Config, load
 from cordon.errors import SupervisorError
-from cordon.supervisor import CONTROL, EVERYTHING, GATEWAY, SOC, WRITER, Supervisor
+from cordon.parts import CONTROL, EVERYTHING, GATEWAY, SOC, WRITER, Role
+from cordon.supervisor import Supervisor
+from tests.support.certificates import write_certificate
 
 ROOT = Path(__file__).parents[3]
 CONFIG = """\
@@ -126,6 +128,8 @@ def test_a_killed_process_is_back_within_a_second(tmp_path: Path, name: str) -> 
 
     assert stage.play(scene)
     assert len(stage.events(f"{name} ready")) == 2
+    (restarts,) = [tally for tally in stage.supervisor.meter.snapshot()["tallies"] if tally["value"]]
+    assert (restarts["name"], *restarts["labels"]) == ("cordon_process_restarts_total", name.partition("-")[0])
 
 
 def test_a_stuck_event_loop_is_killed_and_replaced(tmp_path: Path) -> None:
@@ -322,3 +326,78 @@ def test_a_process_that_never_beats_is_given_up(tmp_path: Path, monkeypatch: pyt
         await child.stop(0.1)
 
     asyncio.run(scene())
+
+
+def test_a_stop_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        running = asyncio.create_task(stage.supervisor.run())
+        await until(lambda: bool(stage.events("writer-0 ready")))
+        stage.supervisor.stop()
+        await running
+
+    asyncio.run(scene())
+    pids = [int(line.split()[2]) for line in stage.events() if "ready" in line]
+    assert pids
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_renewed_certificate_gives_the_workers_a_new_life(tmp_path: Path) -> None:
+    write_certificate(tmp_path / "a.pem", tmp_path / "a.key")
+    (tmp_path / "cordon.yaml").write_text(
+        CONFIG.replace("workers: 2", "workers: 2, tls: {certificate: a.pem, key: a.key}")
+    )
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        write_certificate(tmp_path / "a.pem", tmp_path / "a.key")
+        await until(lambda: len([line for line in stage.events("gateway") if "ready" in line]) == 4)
+
+    assert stage.play(scene)
+    assert {child.name for child in stage.supervisor.children if child.lives == 2} == {"gateway-0", "gateway-1"}
+
+
+def test_a_renewed_certificate_that_does_not_fit_its_key_changes_nothing(tmp_path: Path) -> None:
+    write_certificate(tmp_path / "a.pem", tmp_path / "a.key")
+    text = CONFIG.replace("workers: 2", "workers: 2, tls: {certificate: a.pem, key: a.key}")
+    (tmp_path / "cordon.yaml").write_text(text)
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        write_certificate(tmp_path / "a.pem", tmp_path / "other.key")
+        await until(lambda: bool(stage.refusals))
+        assert all(child.lives == 1 for child in stage.supervisor.children)
+
+    assert stage.play(scene)
+    assert "is not the key of the certificate" in stage.refusals[0]
+
+
+def test_a_changed_secret_reaches_the_workers(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("a")
+    route = (
+        "{id: a, prefix: /a, kind: http, endpoints: [{id: x, url: 'http://127.0.0.1:1', credential: 'file:secret'}]}"
+    )
+    (tmp_path / "cordon.yaml").write_text(f"{CONFIG}routes: [{route}]\n")
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        secret.write_text("bb")
+        await until(lambda: len(stage.events("gateway-0 config")) == 2)
+        assert all(child.lives == 1 for child in stage.supervisor.children)
+
+    assert stage.play(scene)
+
+
+def test_processes_are_renewed_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "gateway.slow").touch()
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(CONFIG.replace("workers: 2", "workers: 2, listen: '127.0.0.1:9'"))
+        await until(lambda: len([line for line in stage.events("gateway") if "ready" in line]) == 4)
+
+    assert stage.play(scene)
+    told = [line.split()[1] for line in stage.events("gateway") if "config" not in line]
+    assert told[2:6] == ["finished", "ready", "finished", "ready"]
