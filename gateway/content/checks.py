@@ -5,8 +5,11 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_VISA, _FIFTEEN, _SIXTEEN = (13, 16, 19), (15,), (16,)
+_DINERS, _LONG, _MAESTRO = range(14, 20), range(16, 20), range(12, 20)
 _IBAN_LENGTHS = (
     "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BI:27 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 "
     "DJ:27 DK:18 DO:28 EE:20 EG:29 ES:24 FI:18 FK:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HN:28 "
@@ -18,30 +21,44 @@ _IBAN_LENGTHS = (
 _IBAN_LENGTH = {entry[:2]: int(entry[3:]) for entry in _IBAN_LENGTHS.split()}
 
 
-def luhn(digits: str) -> bool:
-    """Whether the last digit is the Luhn check digit (ISO/IEC 7812-1 annex B) of the others."""
-    total = 0
-    for position, char in enumerate(reversed(digits)):
-        digit = ord(char) - 48
-        total += _DOUBLED[digit] if position & 1 else digit
-    return total % 10 == 0
+class Luhn:
+    """Check digits (ISO/IEC 7812-1 annex B) of any stretch of a run of digits, each in constant time."""
+
+    def __init__(self, digits: str) -> None:
+        even, odd = 0, 0
+        self._even, self._odd = [0], [0]
+        for position, char in enumerate(digits):
+            digit = ord(char) - 48
+            if position & 1:
+                even, odd = even + digit, odd + _DOUBLED[digit]
+            else:
+                even, odd = even + _DOUBLED[digit], odd + digit
+            self._even.append(even)
+            self._odd.append(odd)
+
+    def holds(self, start: int, end: int) -> bool:
+        """Whether the last of the digits [start, end) is the check digit of the others."""
+        sums = self._odd if end & 1 else self._even
+        return (sums[end] - sums[start]) % 10 == 0
 
 
-def card_network(digits: str) -> bool:
-    """Whether length and leading digits are those of a payment network (ISO/IEC 7812 issuer ranges)."""
-    size = len(digits)
-    two, four = int(digits[:2]), int(digits[:4])
-    return (
-        (digits[0] == "4" and size in (13, 16, 19))
-        or (51 <= two <= 55 and size == 16)
-        or (2221 <= four <= 2720 and size == 16)
-        or (two in (34, 37) and size == 15)
-        or ((two in (36, 38, 39) or 300 <= four // 10 <= 305) and 14 <= size <= 19)
-        or ((four == 6011 or two in (62, 64, 65)) and 16 <= size <= 19)
-        or (two == 35 and 16 <= size <= 19)
-        or (four in (1800, 2131) and size == 15)
-        or ((two in (50, 56, 57, 58, 67, 63) or four in (6304, 6759, 6761, 6762, 6763)) and 12 <= size <= 19)
-    )
+def card_lengths(prefix: str) -> Sequence[int]:
+    """How many digits a card number can have that begins with these four (ISO/IEC 7812 issuer ranges)."""
+    first = prefix[0]
+    if first == "4":
+        return _VISA
+    if first in "01789":
+        return _FIFTEEN if prefix == "1800" else ()
+    two, four = int(prefix[:2]), int(prefix)
+    if 51 <= two <= 55 or 2221 <= four <= 2720:
+        return _SIXTEEN
+    if two in (34, 37) or four == 2131:
+        return _FIFTEEN
+    if two in (36, 38, 39) or 300 <= four // 10 <= 305:
+        return _DINERS
+    if two == 35 or four == 6011 or two in (62, 64, 65):
+        return _LONG
+    return _MAESTRO if two in (50, 56, 57, 58, 63, 67) else ()
 
 
 def iban(text: str) -> bool:

@@ -122,6 +122,7 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
     rf"{_BODY}{{0,{PRIVATE_KEY_LIMIT}}}?(?:-----END [A-Z0-9 ]{{0,50}}-----|(?!{_BODY})|\Z)"
 )
+_NESTED = 200
 _REPEATED = re.compile(r"(.)\1{5}")
 _ADDRESS = re.compile(r"(?:https?://|/|\./)|(?:[A-Za-z0-9_-]+\.)+[A-Za-z]{2,12}(?::\d+)?/?\Z")
 
@@ -135,13 +136,16 @@ def find(text: str, raw: bytes, start: int) -> list[Match]:
             found.append(Match("api_key", first, last, 95))
     if "PRIVATE KEY" in text:
         found += [Match("api_key", *match.span(), 99) for match in _PRIVATE_KEY.finditer(text, start)]
-    position = max(0, start - 64)
+    position, rejected = max(0, start - 64), 0
     while (value := _VALUES.search(raw, position)) is not None:
         first, last = value.span(1) if value.start(1) >= 0 else value.span(2)
-        position = first
         if first >= start and _generated(text[first:last]):
             found.append(Match("api_key", first, last, 70))
             position = last
+        else:
+            # What is not a secret may hold another assignment; not looked into without end.
+            rejected += 1
+            position = first if rejected < _NESTED else last
     return found
 
 

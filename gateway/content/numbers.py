@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from gateway.content.checks import card_network, luhn, us_ssn
+from gateway.content.checks import Luhn, card_lengths, us_ssn
 from gateway.content.linear import linear
 from gateway.content.scanner import WALL, Match
 
@@ -17,6 +17,7 @@ _RUN = linear(rb"[+(]{0,2}\d(?:[ .\-()/]{0,2}\d){5}(?:[ .\-()/]{0,2}\d)*")
 _EXTENSION = re.compile(r"[ ]?(?:x|ext\.? ?)\d{1,6}(?![\w@])", re.ASCII)
 _GROUP = re.compile(r"\d+")
 _OVERLAP = 20
+_SSN_SIZES = [3, 2, 4]
 _CARD_SEPARATORS = frozenset(" -.")
 _GLUE = frozenset("0123456789_@.")
 _GLUE_AFTER = frozenset("0123456789_@")
@@ -122,34 +123,51 @@ def _before(text: str, start: int) -> str:
 def _cards(run: _Run) -> list[Match]:
     """Consecutive groups that pass Luhn and belong to a network."""
     found: list[Match] = []
-    first, groups = 0, run.groups
+    groups = run.groups
+    digits = "".join([run.text[start:end] for start, end in groups])
+    luhn = Luhn(digits)
+    offsets = [0]
+    for start, end in groups:
+        offsets.append(offsets[-1] + end - start)
+    lasts = {offset: index - 1 for index, offset in enumerate(offsets)}
+    first = 0
     while first < len(groups):
-        last = _card_end(run, first)
-        if last < 0:
-            first += 1
-            continue
-        usual = last == first or groups[first][1] - groups[first][0] == 4
-        in_word = (run.glued and first == 0) or (run.stuck and last == len(groups) - 1)
-        confidence = 60 if in_word else 95 if usual else 70
-        found.append(Match("payment_card", groups[first][0], groups[last][1], confidence))
-        first = last + 1
+        offset = offsets[first]
+        for size in card_lengths(digits[offset : offset + 4]) if offset + 12 <= len(digits) else ():
+            last = lasts.get(offset + size, -1)
+            if last >= first and luhn.holds(offset, offset + size) and _is_card(run, first, last):
+                found.append(_card(run, first, last))
+                first = last
+                break
+        first += 1
     return found
 
 
-def _card_end(run: _Run, first: int) -> int:
-    """The last group of the card that begins with the group `first`, or -1."""
-    digits = ""
-    for last in range(first, len(run.groups)):
-        if last > first and run.between(last) not in _CARD_SEPARATORS:
-            return -1
-        start, end = run.groups[last]
-        digits += run.text[start:end]
-        if len(digits) > 19:
-            return -1
-        if len(digits) >= 12 and digits[0] != "0" and card_network(digits) and luhn(digits):
-            # The digits behind a decimal point are a fraction.
-            return -1 if last == first and run.between(first) == "." else last
-    return -1
+def _is_card(run: _Run, first: int, last: int) -> bool:
+    """Whether the groups are set as on a card, or at least with the same separator throughout."""
+    if first == last:
+        # The digits behind a decimal point are a fraction.
+        return run.between(first) != "."
+    separators = {run.between(index) for index in range(first + 1, last + 1)}
+    if not separators <= _CARD_SEPARATORS:
+        return False
+    start = run.groups[first][0]
+    return _is_usual(run.groups[first : last + 1]) or (
+        len(separators) == 1 and run.text[start - 1 : start] not in ("+", "(")
+    )
+
+
+def _card(run: _Run, first: int, last: int) -> Match:
+    groups = run.groups[first : last + 1]
+    in_word = (run.glued and first == 0) or (run.stuck and last == len(run.groups) - 1)
+    confidence = 60 if in_word else 95 if len(groups) == 1 or _is_usual(groups) else 70
+    return Match("payment_card", groups[0][0], groups[-1][1], confidence)
+
+
+def _is_usual(groups: list[tuple[int, int]]) -> bool:
+    """Whether digits are grouped as on a card: by fours (some perhaps run together), 4-6-5 or 4-6-4."""
+    sizes = [end - start for start, end in groups]
+    return (sizes[0] == 4 and sizes[1] == 6) or all(size % 4 == 0 for size in sizes[:-1])
 
 
 def _ssns(run: _Run) -> list[Match]:
@@ -158,7 +176,7 @@ def _ssns(run: _Run) -> list[Match]:
     text = run.text
     found: list[Match] = []
     for index in range(len(sizes) - 2):
-        if sizes[index : index + 3] != [3, 2, 4]:
+        if sizes[index : index + 3] != _SSN_SIZES:
             continue
         separator = run.between(index + 1)
         after = run.between(index + 3) if index + 3 < len(sizes) else ""
@@ -224,6 +242,9 @@ def _spelled(run: _Run) -> bool:
     value = run.text[run.start : run.end]
     if "." in value or "/" in value:
         return False
+    sizes = [last - first for first, last in run.groups]
+    if sizes == _SSN_SIZES:
+        return False
     zero = run.text[run.groups[0][0]] == "0"
-    thousands = " " in value and not zero and all(last - first == 3 for first, last in run.groups[1:])
+    thousands = " " in value and not zero and all(size == 3 for size in sizes[1:])
     return not thousands and (" " in value or zero)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gateway.content.answer import AnswerPlan, Ask
@@ -145,6 +145,8 @@ def read_tokens(data: bytes) -> str:
 def test_a_block_leaves_at_most_a_prefix_that_ends_before_the_finding(seed: int, kind: str) -> None:
     rng = random.Random(seed)
     text = planted(rng, 0, 10) + " " + MAKERS[kind](rng) + " " + planted(rng, 0, 10)
+    # A number may by chance, together with one before it, be one of another type.
+    assume(any(match.type == kind for match in SCANNER.scan(text)))
     stream = openai_stream(rng, {"0/content": text}, longest=rng.choice([1, 7, 40]))
     refused = kind
 
