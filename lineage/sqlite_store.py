@@ -154,6 +154,7 @@ class SqliteStore(SqliteSource):
         super().__init__(path)
         self._db.execute("PRAGMA query_only=OFF")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
+        self._db.execute("PRAGMA busy_timeout=250")
         self._copier: threading.Thread | None = None
         self._wal_pages = 0
         self._uncopied = 0
