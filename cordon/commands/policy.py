@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO
 
 import click
+import orjson
 
 from cordon.commands.common import file_option, json_option
 from cordon.config import load
-from cordon.output import bad, emit, good, warned
+from cordon.output import bad, emit, good, printable, warned
 from policies.admission import admit_now
 from policies.bundle import load_bundle
-from policies.embedded import EmbeddedEngine
 from policies.engine import Moment
 from policies.errors import BundleError
 from policies.settings import Policy
+from policies.testing import evaluate as evaluate_document
+from policies.testing import run_tests
 
 bundle_argument = click.argument(
     "bundle", type=click.Path(file_okay=False, exists=True, path_type=Path), required=False
@@ -58,6 +59,24 @@ def check(bundle: Path | None, file: Path, as_json: bool) -> int:
     return 0 if revision is not None else 1
 
 
+@policy.command("test")
+@bundle_argument
+@click.option("-k", "pattern", default="", help="Only tests whose name has this in it.")
+@file_option
+@json_option
+def run(bundle: Path | None, pattern: str, file: Path, as_json: bool) -> int:
+    """Run the tests of BUNDLE: the rules named test_…, as `opa test` does; the exit code is 1 when one fails."""
+    results = run_tests(_settings(bundle, file).bundle, pattern)
+    wrong = [result for result in results if result.outcome in {"failed", "error"}]
+    passed = sum(result.outcome == "passed" for result in results)
+    lines = [f"{bad(one.outcome)}  {one.file}:{one.line}: {one.name}: {printable(one.detail)}" for one in wrong]
+    lines.append(f"{passed} passed, {len(wrong)} failed, {len(results) - passed - len(wrong)} skipped")
+    if not results:
+        lines = [bad("there are no tests" + (f" with {pattern} in their name" if pattern else ""))]
+    emit({"tests": [asdict(result) for result in results], "failed": len(wrong)}, "\n".join(lines), as_json)
+    return 1 if wrong or not results else 0
+
+
 @policy.command("eval")
 @bundle_argument
 @click.option(
@@ -72,18 +91,22 @@ def check(bundle: Path | None, file: Path, as_json: bool) -> int:
 def evaluate(bundle: Path | None, document: IO[bytes], moment: str, file: Path, as_json: bool) -> int:
     """Decide once on a document, as a worker would; the exit code is 1 for a denial."""
     settings = _settings(bundle, file)
-    admission = admit_now(load_bundle(settings.bundle), settings)
-    if admission.bundle is None:
-        raise BundleError(admission.errors)
-    engine = EmbeddedEngine(admission.bundle, settings, admission.reads)
-    decision = asyncio.run(engine.decide(Moment(moment), document.read()))  # type: ignore[call-overload]
+    found = evaluate_document(settings.bundle, document.read(), Moment(moment), settings)
+    decision = found.decision
     facts = {field.name: getattr(decision, field.name) for field in fields(decision)}
     lines = [good("allow") if decision.allow else bad("deny")]
-    lines += [
-        f"  {reason.rule}: {reason.detail}" + (f" {reason.fix}" if reason.fix else "") for reason in decision.reasons
-    ]
-    lines += [f"  {name}: {value}" for name, value in facts.items() if name not in {"allow", "reasons"} and value]
-    emit(facts, "\n".join(lines), as_json)
+    lines += [f"  {printable(f'{reason.rule}: {reason.detail} {reason.fix}')}" for reason in decision.reasons]
+    told = {name: value for name, value in facts.items() if name not in {"allow", "reasons"} and value}
+    lines += [f"  {name}: {printable(value)}" for name, value in told.items()]
+    lines.append(f"  {found.rule} of revision {found.revision}, {found.milliseconds:.3f} ms")
+    value = {
+        "decision": facts,
+        "rule": found.rule,
+        "result": orjson.Fragment(found.result),
+        "revision": found.revision,
+        "milliseconds": found.milliseconds,
+    }
+    emit(value, "\n".join(lines), as_json)
     return 0 if decision.allow else 1
 
 

@@ -351,7 +351,7 @@ def test_a_decision_can_be_tried(cordon: Installation) -> None:
     document = cordon.directory / "input.json"
     document.write_text("{}")
     denied = cordon("policy", "eval", "-i", str(document), "--json")
-    assert (denied.code, denied.json["allow"]) == (1, False)
+    assert (denied.code, denied.json["decision"]["allow"], denied.json["result"]["allow"]) == (1, False, False)
     bundle = make(cordon.directory / "bundle")
     (bundle / "p.rego").write_text(
         'package cordon.request\n\ndecision := {"allow": input.phase == "request", "labels": {"a": "b"}}\n'
@@ -360,11 +360,25 @@ def test_a_decision_can_be_tried(cordon: Installation) -> None:
     document.write_text('{"phase": "request"}')
     allowed = cordon("policy", "eval", str(bundle), "-i", str(document))
     assert allowed.code == 0
-    assert allowed.out.startswith("allow\n")
-    assert "labels: {'a': 'b'}" in allowed.out
-    assert cordon("policy", "eval", str(bundle), "-i", str(document), "--moment", "answer_end", "--json").json["allow"]
+    assert "allow" in allowed.out.splitlines()[0]
+    assert "labels: a=b" in allowed.out
+    assert cordon("policy", "eval", str(bundle), "-i", str(document), "--moment", "answer_end", "--json").json[
+        "decision"
+    ]["allow"]
     document.write_text("{")
     assert len(cordon("policy", "eval", str(bundle), "-i", str(document)).err.splitlines()) == 1
+
+
+def test_a_bundle_s_own_tests_are_run(cordon: Installation) -> None:
+    bundle = make(cordon.directory / "bundle")
+    (bundle / "p.rego").write_text("package a\n\nx := 1\n")
+    (bundle / "p_test.rego").write_text("package a_test\n\ntest_one if data.a.x == 1\n\ntest_two if data.a.x == 2\n")
+    result = cordon("policy", "test", str(bundle))
+    assert result.code == 1
+    assert "p_test.rego:5: data.a_test.test_two" in result.out
+    assert "1 passed, 1 failed, 0 skipped" in result.out
+    assert cordon("policy", "test", str(bundle), "-k", "one", "--json").json["failed"] == 0
+    assert cordon("policy", "test", str(bundle), "-k", "none").code == 1
 
 
 # What is left behind
