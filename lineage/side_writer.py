@@ -19,6 +19,8 @@ log = logging.getLogger("cordon.lineage.side")
 
 FORGET_SECONDS: Final = 60.0
 """How often blobs that are too old are looked for."""
+GATHER_SECONDS: Final = 0.02
+"""How long more blobs are waited for after the first: nobody waits for them, and the loop is disturbed less often."""
 GROUP: Final = 1_000
 """Blobs in one transaction."""
 
@@ -70,6 +72,8 @@ class SideWriter:
         blobs: Blobs = []
         with suppress(queue.Empty):
             item = self._queue.get(timeout=FORGET_SECONDS)
+            if item is not None:
+                time.sleep(GATHER_SECONDS)
             while item is not None:
                 blobs += item
                 if len(blobs) >= GROUP:
