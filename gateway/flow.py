@@ -25,7 +25,8 @@ from gateway.content.request import ContentLimits, Dialect, RequestContent, read
 from gateway.document import Content, Subject
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
-from gateway.identity import CALLER_PREFIX, identify, presented_key
+from gateway.headers import to_upstream
+from gateway.identity import identify, presented_key
 from gateway.records import intent, refused
 from gateway.relay import Declined, Relay
 from gateway.routing import ordered, repeatable, upstream_target
@@ -41,9 +42,6 @@ from policies.errors import PolicyError
 from policies.result import RequestDecision
 
 CHAT_PATHS = {"openai": "/chat/completions", "anthropic": "/messages"}
-OWN_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization"})
-# A range would let a client fetch what is redacted in pieces too small to be recognised.
-REPLACED = frozenset({b"content-encoding", b"traceparent", b"tracestate", b"range", b"if-range"})
 LARGEST_INPUT = MAX_SIDE - 64
 LARGE = 65_536
 """A body of more bytes is scanned beside the event loop: one made to take long must not hold up everybody's calls."""
@@ -293,7 +291,7 @@ class Gateway:
                 endpoint,
                 head.method,
                 upstream_target(endpoint, call.target),
-                self._headers(call, endpoint),
+                to_upstream(call, endpoint),
                 body,
                 stream,
             )
@@ -307,23 +305,6 @@ class Gateway:
             refusal = _why(call, error)
             relay.cut(refusal)
             raise refusal from None
-
-    def _headers(self, call: Call, endpoint: Endpoint) -> list[tuple[bytes, bytes]]:
-        """What goes to the upstream: the client's end-to-end headers without its credentials, and the endpoint's."""
-        own = call.route.key_header == "authorization"
-        headers = [
-            field
-            for field in call.exchange.head.headers
-            if field[0] not in REPLACED and not (field[0] in OWN_CREDENTIALS and (own or CALLER_PREFIX in field[1]))
-        ]
-        secret = call.setup.credentials.of(endpoint.id)
-        if secret and not own:
-            headers = [field for field in headers if field[0] != secret[0][0]]
-        headers += secret
-        headers.append((b"traceparent", call.traceparent))
-        if not call.exchange.head.value(b"x-request-id"):
-            headers.append((b"x-request-id", call.id.encode()))
-        return headers
 
     # Ends ------------------------------------------------------------------------------------------------------------
 

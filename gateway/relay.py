@@ -23,6 +23,7 @@ from gateway.content.json_text import Json
 from gateway.content.media import read_media_type
 from gateway.document import Content
 from gateway.errors import Refusal, UpstreamError
+from gateway.headers import to_client
 from gateway.records import Verdict, outcome
 from gateway.refusals import error_event
 from gateway.routing import DECLINED
@@ -34,13 +35,6 @@ from policies.errors import PolicyError
 from policies.result import AnswerDecision, Reason
 
 Reasons = Sequence[Mapping[str, str]]
-
-# The last three bind the gateway's own host: to another server, to HTTPS on all ports, to what it should forget.
-REPLACED = frozenset(
-    {b"content-length", b"content-encoding", b"alt-svc", b"strict-transport-security", b"clear-site-data"}
-)
-# Where the client's cookies are not passed on, a cookie would only show it the session of the gateway's credential.
-WITHOUT_COOKIES = REPLACED | {b"set-cookie"}
 
 
 class Declined(Exception):
@@ -315,8 +309,7 @@ class Relay:
         self._digest.update(piece)
 
     def _answer_headers(self) -> list[tuple[bytes, bytes]]:
-        dropped = REPLACED if self._call.route.key_header == "x-cordon-key" else WITHOUT_COOKIES
-        headers = [field for field in self._headers if field[0] not in dropped]
+        headers = to_client(self._headers, self._call.route)
         headers.append((b"x-cordon-call", self._call.id.encode()))
         headers.append((b"x-cordon-decision", b"redacted" if self._call.facts.redacted else b"allowed"))
         headers.append((b"x-cordon-log-index", b"%d" % (self._intent or 0)))
