@@ -97,12 +97,12 @@ _URL_USER = r"://[A-Za-z0-9._%+-]{0,64}:"
 _FLAG = r"--?[a-z][a-z-]{0,30}-(?:key|token|secret|password)[ \t]{1,3}[\"']?"
 
 
-def _minimal(pattern: str) -> str:
-    """The same with every repetition at its least: it matches wherever the pattern does, with fewer states."""
-    return re.sub(r"\{(\d+),\d*\}", r"{\1}", pattern)
+def _unbounded(pattern: str) -> str:
+    """The same with no end to a repetition: it matches wherever the pattern does, with fewer states."""
+    return re.sub(r"\{(\d+),\d+\}", r"{\1,}", pattern)
 
 
-_SHAPE_CANDIDATE = "|".join(_minimal(shape) for shape in _SHAPES)
+_SHAPE_CANDIDATE = "|".join(_unbounded(shape) for shape in _SHAPES)
 PREFILTER: Final = (
     f"PRIVATE KEY|{_SHAPE_CANDIDATE}|(?i:{_NAMES})[A-Za-z0-9_.-]{{0,20}}{_OPERATOR}[A-Za-z0-9_+/=.~!@#$%^&*:-]{{10}}"
     f"|(?i:bearer|basic)[ \\t][A-Za-z0-9_+/=.~-]{{10}}|{_FLAG}|{_URL_USER}[A-Za-z0-9_+=.~!#$%^&*:-]{{6}}"
@@ -138,9 +138,11 @@ def find(text: str, raw: bytes, start: int) -> list[Match]:
         found += [Match("api_key", *match.span(), 99) for match in _PRIVATE_KEY.finditer(text, start)]
     position, rejected = max(0, start - 64), 0
     while (value := _VALUES.search(raw, position)) is not None:
-        first, last = value.span(1) if value.start(1) >= 0 else value.span(2)
+        # What stands between a user and a host looks like an address's local part, but it is a password.
+        in_url = value.start(1) < 0
+        first, last = value.span(2 if in_url else 1)
         if first >= start and _generated(text[first:last]):
-            found.append(Match("api_key", first, last, 70))
+            found.append(Match("api_key", first, last, 96 if in_url else 70))
             position = last
         else:
             # What is not a secret may hold another assignment; not looked into without end.

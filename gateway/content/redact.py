@@ -54,13 +54,13 @@ class Redactor:
         return match.type in self.redact
 
     def replacement(self, match: Match, found: str) -> str:
-        """What stands instead of `found`: letters, digits, `[`, `]`, `:` and `_` only, so valid in any quoted text."""
+        """What stands instead of `found`: letters, digits, `[`, `]`, `#` and `_` only, so valid in any quoted text."""
         mode = self.redact[match.type]
         if mode == "drop":
             return ""
         if mode == "mask":
             return mask(match.type)
-        return f"[{match.type.upper()}:{self._hash(match.type, found)}]"
+        return f"[{match.type.upper()}#{self._hash(match.type, found)}]"
 
     def text(self, text: str, matches: Iterable[Match]) -> str:
         """`text` with its findings (ordered, without overlaps) replaced."""
