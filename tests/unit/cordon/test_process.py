@@ -56,7 +56,7 @@ async def child(role: str, parent: int | None = None) -> AsyncIterator[Played]:
 
 def play(tmp_path: Path, scene: Callable[[Config], Awaitable[None]]) -> None:
     installation = Installation(tmp_path)
-    asyncio.run(asyncio.wait_for(scene(load(installation.file)), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(scene(load(installation.file)), 30))
 
 
 def test_the_writer_beats_works_and_ends_on_sigterm(tmp_path: Path) -> None:
