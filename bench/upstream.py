@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import cast
 
 import uvloop
 
@@ -52,7 +53,7 @@ class Upstream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data
@@ -70,6 +71,8 @@ class Upstream(asyncio.Protocol):
         self._buffer = data
 
     def _turn(self, number: int) -> None:
+        if self._transport.is_closing():
+            return
         self._transport.write(_TURNS[number])
         if number + 1 < len(_TURNS):
             self._loop.call_soon(self._turn, number + 1)

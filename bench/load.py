@@ -1,0 +1,78 @@
+"""Load by wrk, which is not ours, and what it did to a system."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bench.systems import ROOT, System
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One run, or the medians of several. Times are milliseconds, `cpu` is microseconds a call over all processes."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+    memory: float
+    failed: float
+
+
+def run(system: System, path: str, connections: int, seconds: int) -> Measure:
+    """Load a system for some seconds over this many connections."""
+    before = system.cpu_seconds()
+    command = ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "-s", "bench/chat.lua"]
+    environment = os.environ | {"BENCH_KEY": system.key}
+    output = subprocess.run(
+        [*command, system.url + path], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    used = system.cpu_seconds() - before
+    result = json.loads(re.findall(r"RESULT (.*)", output)[-1])
+    requests = max(1, result["requests"])
+    return Measure(
+        rate=requests / result["duration"] * 1e6,
+        p50=result["p50"] / 1e3,
+        p99=result["p99"] / 1e3,
+        cpu=used / requests * 1e6,
+        memory=system.resident_bytes() / 1e6,
+        failed=result["failed"],
+    )
+
+
+def median(measures: list[Measure]) -> Measure:
+    """The median of each figure; the failures are added up."""
+
+    def of(name: str) -> float:
+        return float(statistics.median(getattr(measure, name) for measure in measures))
+
+    failed = sum(measure.failed for measure in measures)
+    return Measure(of("rate"), of("p50"), of("p99"), of("cpu"), of("memory"), failed)
+
+
+def first_byte(system: System, path: str, times: int = 200) -> float:
+    """Median time until the first byte of an answer, in milliseconds, one call after the other on one connection."""
+    url = urlsplit(system.url + path)
+    body = b'{"model":"bench-1","stream":true,"messages":[{"role":"user","content":"hello"}]}'
+    lines = [f"POST {url.path} HTTP/1.1", f"host: {url.netloc}", "content-type: application/json"]
+    if system.key:
+        lines.append(f"authorization: Bearer {system.key}")
+    request = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body
+    taken: list[float] = []
+    with socket.create_connection((url.hostname or "", url.port or 80)) as connection:
+        for _ in range(times):
+            began = time.perf_counter()
+            connection.sendall(request)
+            data = connection.recv(65_536)
+            taken.append(time.perf_counter() - began)
+            while not data.endswith(b"\r\n0\r\n\r\n"):
+                data = data[-7:] + connection.recv(65_536)
+    return statistics.median(taken) * 1e3
