@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -48,8 +49,17 @@ Command = Callable[[str, int], Sequence[str]]
 
 
 def own_command(role: str, slot: int) -> Sequence[str]:
-    """How a process of Cordon is started: this interpreter, cordon/process.py."""
-    return (sys.executable, "-m", "cordon.process", role, "--slot", str(slot), "--parent", str(os.getpid()))
+    """How a process of Cordon is started: this interpreter, cordon/process.py, nothing from the working directory."""
+    return (sys.executable, "-P", "-m", "cordon.process", role, "--slot", str(slot), "--parent", str(os.getpid()))
+
+
+def _environment() -> dict[str, str]:
+    """This process's own, in which another one finds the same code, installed or not."""
+    root = Path(__file__).parents[1]
+    if root.name == "site-packages":
+        return dict(os.environ)
+    path = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 class Child:
@@ -152,7 +162,7 @@ class Child:
         self.ready.clear()
         self.failure = ""
         ours, theirs = socket.socketpair()
-        environment = dict(os.environ) | {DESCRIPTOR: str(theirs.fileno())}
+        environment = _environment() | {DESCRIPTOR: str(theirs.fileno())}
         with theirs:
             # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
             self._process = await asyncio.create_subprocess_exec(

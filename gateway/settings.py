@@ -84,7 +84,7 @@ class Endpoint(Settings):
             raise ValueError("url must be plain ASCII without blanks; write an international name as xn--…")
         if parts.query or parts.fragment or parts.username or parts.password:
             raise ValueError("url must not carry a user, a query or a fragment; secrets go into credential")
-        if self.credential and not re.match(r"^(env|file):.+", self.credential):
+        if self.credential and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", self.credential):
             raise ValueError("credential must be env:NAME or file:PATH, never the secret itself")
         return self
 

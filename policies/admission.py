@@ -73,7 +73,7 @@ def admit_now(bundle: Bundle, settings: Policy) -> Admission:
     }
     try:
         result = subprocess.run(
-            [sys.executable, "-m", "policies.admission_worker"],
+            [sys.executable, "-P", "-m", "policies.admission_worker"],
             input=json.dumps(request).encode(),
             capture_output=True,
             timeout=settings.admission_seconds + _START,

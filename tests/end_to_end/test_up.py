@@ -296,6 +296,19 @@ def test_a_port_in_use_names_the_setting(tmp_path: Path, running: Cordon) -> Non
     assert f"{taken} cannot be listened at: another program does; change gateway.listen" in told
 
 
+def test_nothing_is_imported_from_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    for name in ("cordon", "yaml", "structlog", "json", "policies", "uvloop"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working directory')\n")
+    (tmp_path / "cordon.yaml").write_text("policy: {bundle: bundle}\n" + "gateway: {listen: '127.0.0.1:0'}\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from cordon.cli import main; main(['up'])"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "imported from the working directory" not in done.stdout + done.stderr
+    assert "gateway-0 did not start" in done.stderr
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     installation("key", "create", "x", "--tenant", "acme")

@@ -154,6 +154,7 @@ def test_a_secret_in_the_wrong_place_is_never_shown(tmp_path: Path) -> None:
     for text in (
         MINIMAL.replace("env:OPENAI_API_KEY", "sk-proj-verysecret"),
         MINIMAL.replace("env:OPENAI_API_KEY", "${KEY}"),
+        MINIMAL.replace("env:OPENAI_API_KEY", "env:sk-proj-verysecret"),
         MINIMAL.replace("https://eu.example", "https://user:sk-proj-verysecret@eu.example"),
         MINIMAL.replace("https://eu.example/v1", "sk-proj-verysecret"),
         MINIMAL.replace("https://eu.example", "ftp://user:sk-proj-verysecret@eu.example"),
