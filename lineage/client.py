@@ -25,7 +25,44 @@ MAX_UNSENT_BYTES: Final = 64 * 1_048_576
 _RETRY: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
-class LogClient(asyncio.Protocol):
+class _Link(asyncio.Protocol):
+    """One connection of a client. A client has one at a time; what an older one still says is not heard."""
+
+    def __init__(self, client: LogClient, flags: int) -> None:
+        self._client = client
+        self._flags = flags
+        self._decoder = wire.Decoder(wire.MAX_TO_CLIENT)
+        self.transport: asyncio.Transport | None = None
+        self.welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with HELLO."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(wire.hello(self._flags))
+
+    def data_received(self, data: bytes) -> None:
+        """Act on each complete frame, in order."""
+        try:
+            for kind, payload in self._decoder.feed(data):
+                self._client._hear(self, kind, payload)
+        except LineageError as error:
+            log.error("the log writer does not speak the protocol: %s", error)
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The writer is gone, or was left."""
+        self.transport = None
+        if not self.welcomed.done():
+            self.welcomed.set_exception(ConnectionResetError("closed"))
+        self._client._lost(self)
+
+    def abort(self) -> None:
+        """Leave the writer at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class LogClient:
     """A connection to the log writer that comes back by itself.
 
     `control` is the control state; it is changed, and `on_control` called, before an append of the same or a later
@@ -45,9 +82,7 @@ class LogClient(asyncio.Protocol):
         self._on_control = on_control
         self._on_size = on_size
         self._patience = patience
-        self._decoder = wire.Decoder(wire.MAX_TO_CLIENT)
-        self._transport: asyncio.Transport | None = None
-        self._welcomed: asyncio.Future[None] | None = None
+        self._link: _Link | None = None
         self._pending: dict[int, asyncio.Future[int]] = {}
         self._next = 0
         self._outgoing: list[bytes] = []
@@ -104,9 +139,10 @@ class LogClient(asyncio.Protocol):
         return future
 
     def _flush(self) -> None:
-        if self._transport is not None and self._outgoing:
-            self._transport.write(b"".join(self._outgoing))
-            self._unsent = self._transport.get_write_buffer_size()
+        transport = None if self._link is None else self._link.transport
+        if transport is not None and self._outgoing:
+            transport.write(b"".join(self._outgoing))
+            self._unsent = transport.get_write_buffer_size()
         self._outgoing.clear()
 
     def _look(self) -> None:
@@ -117,9 +153,9 @@ class LogClient(asyncio.Protocol):
         left = self._progress + self._patience - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._look)
-        elif self._transport is not None:
+        elif self._link is not None:
             log.error("the log writer has not answered for %.0f s", self._patience)
-            self._transport.abort()
+            self._link.abort()
 
     async def close(self) -> None:
         """Close the connection; appends that wait fail."""
@@ -129,21 +165,26 @@ class LogClient(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
         self._flush()
-        if self._transport is not None:
-            self._transport.close()
-        self._lose()
+        link, self._link = self._link, None
+        if link is not None and link.transport is not None:
+            link.transport.close()
+        self._fail_pending()
         await asyncio.sleep(0)
 
     async def _open(self) -> None:
-        self._decoder = wire.Decoder(wire.MAX_TO_CLIENT)
-        self._welcomed = self._loop.create_future()
+        """Connect and be welcomed, or leave nothing behind and raise LogUnavailable."""
+        flags = wire.WANTS_CONTROL | (wire.WANTS_SIZE if self._on_size is not None else 0)
+        self._link = link = _Link(self, flags)
         try:
             async with asyncio.timeout(self._patience):
-                await self._loop.create_unix_connection(lambda: self, str(self._socket))
-                await self._welcomed
-        except (OSError, TimeoutError) as error:
-            if self._transport is not None:
-                self._transport.abort()
+                await self._loop.create_unix_connection(lambda: link, str(self._socket))
+                await link.welcomed
+        except (OSError, TimeoutError, asyncio.CancelledError) as error:
+            self._link = None
+            link.welcomed.cancel()
+            link.abort()
+            if isinstance(error, asyncio.CancelledError):
+                raise
             raise LogUnavailable(f"no log writer answers at {self._socket}; is `cordon up` running?") from error
 
     async def _reconnect(self) -> None:
@@ -155,21 +196,9 @@ class LogClient(asyncio.Protocol):
                 await self._open()
                 return
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with HELLO."""
-        self._transport = cast(asyncio.Transport, transport)
-        flags = wire.WANTS_CONTROL | (wire.WANTS_SIZE if self._on_size is not None else 0)
-        self._transport.write(wire.hello(flags))
-
-    def data_received(self, data: bytes) -> None:
-        """Act on each complete frame, in order."""
-        try:
-            for kind, payload in self._decoder.feed(data):
-                self._act(kind, payload)
-        except LineageError as error:
-            log.error("the log writer does not speak the protocol: %s", error)
-            if self._transport is not None:
-                self._transport.abort()
+    def _hear(self, link: _Link, kind: int, payload: bytes) -> None:
+        if link is self._link:
+            self._act(kind, payload)
 
     def _act(self, kind: int, payload: bytes) -> None:
         if kind == wire.ACK:
@@ -195,8 +224,8 @@ class LogClient(asyncio.Protocol):
             self.connected = True
             self._controlled()
             self._grown(size)
-            if self._welcomed is not None and not self._welcomed.done():
-                self._welcomed.set_result(None)
+            if self._link is not None and not self._link.welcomed.done():
+                self._link.welcomed.set_result(None)
         else:
             raise wire.WireError("a frame of an unknown type")
 
@@ -208,17 +237,17 @@ class LogClient(asyncio.Protocol):
         if self._on_size is not None:
             self._on_size(size)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _lost(self, link: _Link) -> None:
         """Fail what waits and begin to connect again."""
-        self._transport = None
-        self._lose()
-        welcomed = self._welcomed
-        if welcomed is not None and not welcomed.done():
-            welcomed.set_exception(OSError("the connection was closed"))
-        elif not self._closed:
+        if link is not self._link:
+            return
+        self._link = None
+        was_connected = self.connected
+        self._fail_pending()
+        if was_connected and not self._closed:
             self._reconnecting = self._loop.create_task(self._reconnect())
 
-    def _lose(self) -> None:
+    def _fail_pending(self) -> None:
         self.connected = False
         self._outgoing.clear()
         self._unsent = 0

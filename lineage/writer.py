@@ -86,7 +86,9 @@ class LogWriter:
         return Connection(self)
 
     def admit(self, client: Connection) -> bool:
-        """Say whether there is room for another connection."""
+        """Say whether there is room for another connection; there is none any more when the writer is ending."""
+        if self._stopping:
+            return False
         if len(self._clients) >= MAX_CLIENTS:
             log.warning("the log writer has %d clients already; another one was turned away", MAX_CLIENTS)
             return False

@@ -219,6 +219,49 @@ def test_after_a_restart_the_client_is_back_with_fresh_numbers_and_state() -> No
     asyncio.run(scenario())
 
 
+def test_writers_that_are_silent_for_a_while_leave_one_connection_in_the_end() -> None:
+    """Attempts that fail must not go on beside the one that succeeds."""
+
+    async def scenario() -> None:
+        live = 0
+        silent = 4
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal live, silent
+            live += 1
+            await reader.readexactly(8)
+            if silent:
+                silent -= 1
+            else:
+                writer.write(WELCOME)
+            while await reader.read(1_000):
+                writer.write(wire.ack(0, 1, 7))
+            live -= 1
+            writer.close()
+
+        async def gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(8)
+            writer.write(WELCOME)
+            await reader.read(1)
+            writer.close()
+
+        with data_directory() as data_dir:
+            async with scripted(data_dir, gone) as socket:
+                client = await LogClient.connect(socket, patience=0.05)
+                with pytest.raises(LogUnavailable):
+                    await client.append(intent(1))
+            Paths(data_dir).socket.unlink(missing_ok=True)
+            async with scripted(data_dir, answer), asyncio.timeout(5):
+                while not client.connected:
+                    await asyncio.sleep(0.005)
+                await asyncio.sleep(0.15)
+                assert (live, silent) == (1, 0)
+                assert await client.append(intent(1)) == 7
+                await client.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from lineage.client import LogClient
 from lineage.control import ControlState
 from lineage.errors import LogUnavailable, WriterPresent
 from lineage.keys import load_verifier
+from lineage.ledger import Ledger, writer_lock
 from lineage.metrics import Meter
 from lineage.note import open_checkpoint
 from lineage.paths import Paths
@@ -20,6 +23,7 @@ from lineage.reader import open_reader
 from lineage.record import decode
 from lineage.settings import Lineage
 from lineage.side import SideStore
+from lineage.side_writer import SideWriter
 from tests.support.logs import QUICK, connect, data_directory, running_writer
 from tests.support.records import intent, record
 
@@ -355,6 +359,23 @@ def test_a_fault_in_the_writer_ends_it_instead_of_leaving_clients_waiting(monkey
             with pytest.raises(ZeroDivisionError):
                 await asyncio.wait_for(task, 5)
             await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_comes_while_the_writer_ends_is_turned_away() -> None:
+    """Otherwise it would be connected to a writer that takes nothing more, and never look for the next one."""
+
+    async def scenario() -> None:
+        with data_directory() as data_dir, writer_lock(data_dir), closing(Ledger(data_dir, QUICK)) as ledger:
+            side = SideWriter(Paths(data_dir).side, QUICK, Meter("log"))
+            ending = writer.LogWriter(ledger, side, QUICK, Meter("log"))
+            ending.finish()
+            ours, theirs = socket.socketpair()
+            transport, _ = await asyncio.get_running_loop().create_connection(ending.client, sock=ours)
+            assert transport.is_closing()
+            side.close()
+            theirs.close()
 
     asyncio.run(scenario())
 
