@@ -241,9 +241,10 @@ class AnswerInspector:
                 self._count_text()
             elif not self._findings.pending:
                 yield from self._emit()
-                if self._ended and self._final():
+                if not self._ended:
+                    return
+                if self._final():
                     yield self._finish()
-                return
 
     def _collect(self) -> None:
         data = self._body.take()

@@ -32,19 +32,25 @@ _BREAK = re.compile(
     rf"(?<![>=:,\r])[\n\r]|(?<![\"']),|[;{{}}|{_INERT}]"
     rf"|(?<![^{_DELIMITER}])(?!\w{{0,9}}{_TELLING})[A-Z]?{_PLAIN}{{1,9}}[.:!?]?[\s\"'<>`]"
 )
+_LONGEST = 16
 _OPEN = "-----BEGIN"
 _CLOSE = re.compile(r"[A-Za-z0-9+/=:,\\ \r\n-]*?(?:-----END|[^A-Za-z0-9+/=:,\\ \r\n-])")
 
 
-def last_break(text: str, start: int) -> int:
-    """The last break of `text` after `start` and at most `WINDOW` behind it, or `start` where there is none."""
+def last_break(text: str, start: int, seen: int = 0) -> int:
+    """The last break of `text` after `start` and at most `WINDOW` behind it, or `start` where there is none.
+
+    `seen`: text up to there is known to have none, so that a text that grows is not searched again and again.
+    """
     limit = min(len(text), start + WINDOW)
-    last = position = start
+    last = start
+    position = max(start, seen - _LONGEST)
+    opened = text.find(_OPEN, start, limit)
     while True:
-        opened = text.find(_OPEN, position, limit)
-        for match in _BREAK.finditer(text, position, limit if opened < 0 else opened):
+        for match in _BREAK.finditer(text, position, limit if opened < 0 else max(position, opened)):
             last = match.end()
         closed = _CLOSE.match(text, opened, limit) if opened >= 0 else None
         if closed is None:
             return last
         position = closed.end()
+        opened = text.find(_OPEN, position, limit)

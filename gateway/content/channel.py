@@ -44,6 +44,7 @@ class Channel:
         "_guarded",
         "_quoted",
         "_scanner",
+        "_seen",
         "_text",
         "ended",
         "is_json",
@@ -63,6 +64,7 @@ class Channel:
         self._scanner = scanner
         self._guard = guard
         self._guarded = 0
+        self._seen = 0
         self._text = ""
         self._base = 0
         self._quoted = False
@@ -98,9 +100,10 @@ class Channel:
         if final and size <= WINDOW:
             stop = len(text)
         else:
-            stop = self._scanner.settled(text, start)
+            stop = self._scanner.settled(text, start, self._seen - self._base)
             if stop == start:
                 if size < WINDOW:
+                    self._seen = self.total
                     return False
                 self._force(start, new)
                 return True

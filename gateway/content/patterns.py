@@ -66,9 +66,9 @@ class PatternScanner:
                 found += _KINDS[kind][1](text, raw, start)
         return merge(found) if len(found) > 1 else found
 
-    def settled(self, text: str, start: int) -> int:
+    def settled(self, text: str, start: int, seen: int) -> int:
         """See `Scanner.settled`."""
-        return breaks.last_break(text, start)
+        return breaks.last_break(text, start, seen)
 
 
 def _emails(text: str, raw: bytes, start: int) -> list[Match]:

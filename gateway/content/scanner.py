@@ -36,10 +36,11 @@ class Scanner(Protocol):
         """Findings that begin at or after `start`, ordered, without overlaps; text before it is only context."""
         ...
 
-    def settled(self, text: str, start: int) -> int:
+    def settled(self, text: str, start: int, seen: int) -> int:
         """The largest place p ≥ start for which, whatever is appended to `text`, no finding crosses or moves over p.
 
-        Scanning `text[:p]` and then going on from p finds what scanning the whole finds.
+        Scanning `text[:p]` and then going on from p finds what scanning the whole finds. `seen`: when it was asked
+        with this text up to there, the answer was `start`.
         """
         ...
 

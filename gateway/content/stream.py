@@ -160,6 +160,7 @@ class EventMachine:
         if label is None:
             if not _LABEL.fullmatch(piece.text):
                 return False
+            self._bound()
             self._labels[piece.key] = piece.text
             return True
         if label == piece.text:
@@ -167,9 +168,12 @@ class EventMachine:
         self._open(piece.key)[0].push(label)
         return False
 
-    def _open(self, key: Key) -> tuple[Channel, Queue]:
-        if len(self._channels) >= CHANNELS or len(self._labels) >= CHANNELS:
+    def _bound(self) -> None:
+        if len(self._channels) + len(self._labels) >= CHANNELS:
             raise ContentError("too_large", f"the stream has more than {CHANNELS} texts")
+
+    def _open(self, key: Key) -> tuple[Channel, Queue]:
+        self._bound()
         guard = None if "logprobs" in key else self._guard
         place = "".join(f"/{str(step)[:64]}" for step in key)
         channel = Channel(place, self._scanner, guard, is_json=is_json_text(key))

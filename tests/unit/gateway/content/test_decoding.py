@@ -32,6 +32,15 @@ CODERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     "identity": bytes,
 }
+ZEROS = b"\0" * (16 << 20)
+BOMBS = {
+    "gzip": gzip.compress(ZEROS, 1),
+    "x-gzip": gzip.compress(ZEROS, 1),
+    "deflate": zlib.compress(ZEROS, 1),
+    "DEFLATE": raw_deflate(ZEROS),
+    "br": brotli.compress(ZEROS, quality=1),
+    "zstd": zstandard.compress(ZEROS, 1),
+}
 BODY = b'{"messages":[{"content":"' + b"hello world, " * 500 + b'"}]}' + bytes(range(256)) * 20
 
 
@@ -56,7 +65,7 @@ def test_other_codings_and_several_at_once_are_refused(coding: str) -> None:
 
 @pytest.mark.parametrize("coding", [coding for coding in CODERS if coding not in ("", "identity")])
 def test_a_bomb_is_refused_before_it_takes_memory(coding: str) -> None:
-    bomb = CODERS[coding](b"\0" * (64 << 20))
+    bomb = BOMBS[coding]
     for limit, ratio in ((1 << 20, 100_000), (1 << 30, 10)):
         with pytest.raises(ContentError) as error:
             decode(coding, bomb, limit=limit, ratio=ratio)
