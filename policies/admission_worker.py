@@ -12,7 +12,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 MEMORY: Final = 2 << 30
@@ -24,7 +24,7 @@ def main() -> None:
     """Examine the bundle on standard input."""
     request = json.load(sys.stdin)
     _limit(request["seconds"])
-    print(json.dumps({"done": examine(request)}), flush=True)
+    print(json.dumps({"done": examine(request, _at)}), flush=True)
 
 
 def _limit(seconds: float) -> None:
@@ -33,50 +33,53 @@ def _limit(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _at(step: str, file: str = "") -> None:
+def _at(step: str, file: str) -> None:
     print(json.dumps({"at": step, "file": file}), flush=True)
 
 
-def examine(request: dict[str, Any]) -> dict[str, Any]:
-    """The verdict on a bundle, as a JSON value; each stage runs only if the one before found no errors."""
+def examine(request: dict[str, Any], at: Callable[[str, str], None]) -> dict[str, Any]:
+    """The verdict on a bundle, as a JSON value; each stage runs only if the one before found no errors.
+
+    `at` is told each step (name, file or rule) before it begins.
+    """
     from policies.errors import Problem
-    from policies.rego.exactly import EXACT_FILE, exact_module, make_exact
     from policies.rego.inputs import keys_read
     from policies.rego.inspection import inspect
     from policies.rego.lexer import check_brackets
     from policies.rego.names import Names
+    from policies.rego.rewriting import rewrite
 
     problems: list[Problem] = []
     for file, text in request["modules"].items():
         problems += check_brackets(file, text)
     if problems:
         return {"problems": _plain(problems)}
-    modules, problems = _parse(request["modules"])
+    modules, problems = _parse(request["modules"], at)
     if problems:
         return {"problems": _plain(problems)}
-    _at("inspect")
+    at("inspect", "")
     names = Names(modules)
     problems = inspect(names, request["data"]) + _missing(names, request["rules"])
-    exact: dict[str, str] = {}
-    for module in modules:
-        exact[module.file], unguarded = make_exact(names, module, request["data"])
-        problems += unguarded
     if any(problem.severity == "error" for problem in problems):
         return {"problems": _plain(problems)}
-    exact[EXACT_FILE] = exact_module()
-    costs, found = _run(exact, request)
+    at("rewrite", "")
+    exact, unguarded = rewrite(modules, request["data"])
+    problems += unguarded
+    if unguarded:
+        return {"problems": _plain(problems)}
+    costs, found = _run(exact, request, at)
     reads = {rule: keys_read(names, rule) for rule in request["rules"]}
     return {"problems": _plain(problems + found), "modules": exact, "costs": costs, "reads": reads}
 
 
-def _parse(texts: dict[str, str]) -> tuple[list[Any], list[Any]]:
+def _parse(texts: dict[str, str], at: Callable[[str, str], None]) -> tuple[list[Any], list[Any]]:
     from policies.errors import Problem
     from policies.rego.failure import parse_problem
     from policies.rego.tree import parse
 
     modules, problems = [], []
     for file, text in texts.items():
-        _at("parse", file)
+        at("parse", file)
         began = time.process_time()
         try:
             modules.append(parse(file, text))
@@ -101,14 +104,16 @@ def _missing(names: Any, rules: Sequence[str]) -> list[Any]:
     return found
 
 
-def _run(modules: dict[str, str], request: dict[str, Any]) -> tuple[dict[str, float], list[Any]]:
+def _run(
+    modules: dict[str, str], request: dict[str, Any], at: Callable[[str, str], None]
+) -> tuple[dict[str, float], list[Any]]:
     """Build the engine as a worker would and measure each rule on each sample: milliseconds by rule."""
     from policies.errors import Problem
     from policies.rego.exact import install
     from policies.rego.failure import parse_problem
     from policies.rego.tree import new_engine
 
-    _at("compile")
+    at("compile", "")
     engine = new_engine()
     install(engine)
     engine.add_data_json(json.dumps(request["data"]))
@@ -121,7 +126,7 @@ def _run(modules: dict[str, str], request: dict[str, Any]) -> tuple[dict[str, fl
     costs: dict[str, float] = {}
     problems = []
     for rule in request["rules"]:
-        _at("evaluate", rule)
+        at("evaluate", rule)
         costs[rule] = max((_cost(engine, rule, sample) for sample in request["samples"]), default=0.0)
         if costs[rule] > request["decision_ms"]:
             message = f"{rule} takes {costs[rule]:.1f} ms, more than policy.decision_ms allows"

@@ -8,12 +8,12 @@ take the place of `count`, `sum` and `product`. Lines stay what they are, so tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as File
 from typing import Final, Literal
 
 from policies.errors import Problem
+from policies.rego.edits import Edit, apply
 from policies.rego.names import Names
 from policies.rego.tree import Module, Node, Path, expressions, path_of
 
@@ -71,14 +71,6 @@ _INPUT_COLLECTIONS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    start: int
-    end: int
-    before: str
-    after: str = ")"
-
-
 @cache
 def exact_module() -> str:
     """The text of cordon_exact.rego, which joins every rewritten bundle."""
@@ -93,13 +85,13 @@ def make_exact(names: Names, module: Module, data: Mapping[str, object]) -> tupl
             work.arithmetic(node)
         elif kind == "Call":
             work.call(node)
-    return work.text(), work.problems
+    return apply(module.text, work.edits), work.problems
 
 
 class _Rewriter:
     def __init__(self, names: Names, module: Module, data: Mapping[str, object]) -> None:
         self._names, self._module, self._data = names, module, data
-        self._edits: list[_Edit] = []
+        self.edits: list[Edit] = []
         self._rounded: set[int] = set()
         self.problems: list[Problem] = []
 
@@ -145,10 +137,10 @@ class _Rewriter:
 
     def _rename(self, node: Node, guard: str) -> None:
         name = next(iter(node["fcn"].values()))["span"]
-        self._edits.append(_Edit(name["start"], name["end"], f"data.cordon_exact.{guard}", ""))
+        self.edits.append(Edit(name["start"], name["end"], f"data.cordon_exact.{guard}"))
 
     def _guard(self, node: Node, guard: str) -> None:
-        self._edits.append(_Edit(node["span"]["start"], node["span"]["end"], f"data.cordon_exact.{guard}("))
+        self.edits.append(Edit(node["span"]["start"], node["span"]["end"], f"data.cordon_exact.{guard}(", ")"))
 
     def _overflows(self, node: Node) -> bool:
         bounds = {self._bound(node["lhs"]), self._bound(node["rhs"])}
@@ -194,26 +186,6 @@ class _Rewriter:
         for step in path[1:]:
             found = [inner for value in found for inner in _inside(value, step)]
         yield from found
-
-    def text(self) -> str:
-        """The module's text with all edits made."""
-        source = self._module.text.encode()
-        inserts: list[tuple[int, int, int, bytes]] = []
-        cut: list[tuple[int, int]] = []
-        for edit in self._edits:
-            size = edit.end - edit.start
-            if edit.after:
-                inserts.append((edit.end, 0, size, edit.after.encode()))
-            else:
-                cut.append((edit.start, edit.end))
-            inserts.append((edit.start, 1, -size, edit.before.encode()))
-        parts: list[bytes] = []
-        at = 0
-        for place, _, _, addition in sorted(inserts):
-            parts += (source[at:place], addition)
-            at = next((end for start, end in cut if start == place), place)
-        parts.append(source[at:])
-        return b"".join(parts).decode()
 
 
 def _inside(value: object, step: str | None) -> list[object]:

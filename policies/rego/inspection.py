@@ -10,10 +10,13 @@ import re2
 from policies.errors import Problem
 from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
+from policies.rego.imports import check_imports
 from policies.rego.names import Names, known
+from policies.rego.negation import check_negation
+from policies.rego.outputs import output_calls
 from policies.rego.recursion import check_recursion, parts
 from policies.rego.regexes import _compiled, plain_glob
-from policies.rego.tree import Module, Node, Rule, expressions, path_of, references
+from policies.rego.tree import Module, Node, Rule, expressions, path_of, references, statements
 from policies.rego.values import plain_format
 
 RESERVED: Final = ("data", "cordon_exact")
@@ -38,12 +41,17 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
     """All problems and notes of a bundle, in order of place."""
     problems = [*check_recursion(names), *_conflicts(names, data)]
     for module in names.modules:
-        problems += _module(module)
+        problems += [*_module(module), *check_negation(module), *check_imports(names, module)]
         for rule in module.rules:
             problems += _head(module, rule)
+        outputs = output_calls(names, module)
         for kind, node in expressions(module.tree["rules"]):
-            problems += _expression(names, module, kind, node)
+            if kind == "Call":
+                problems += _call(names, module, node, len(node["params"]) - (id(node) in outputs))
+            else:
+                problems += _expression(module, kind, node)
         problems += _references(names, module)
+        problems += _mocks(names, module, data)
     return sorted(set(problems))
 
 
@@ -111,10 +119,8 @@ def _head(module: Module, rule: Rule) -> Iterator[Problem]:
             yield module.problem(rule.node, "default", message, "write the value out")
 
 
-def _expression(names: Names, module: Module, kind: str, node: Node) -> Iterator[Problem]:
-    if kind == "Call":
-        yield from _call(names, module, node)
-    elif kind == "Number":
+def _expression(module: Module, kind: str, node: Node) -> Iterator[Problem]:
+    if kind == "Number":
         text = module.source(node)
         if not exact(text) or abs(float(text)) > LARGEST:
             yield module.problem(
@@ -125,9 +131,9 @@ def _expression(names: Names, module: Module, kind: str, node: Node) -> Iterator
         yield module.problem(node, "membership", message, "write collection[key] == value")
 
 
-def _call(names: Names, module: Module, node: Node) -> Iterator[Problem]:
+def _call(names: Names, module: Module, node: Node, count: int) -> Iterator[Problem]:
+    """Problems of a call with `count` arguments, apart from one that stands for its result."""
     function, name = names.called(module, node)
-    count = len(node["params"])
     if function is not None:
         rule = names.rules[function][0][1]
         if not rule.function:
@@ -149,7 +155,7 @@ def _call(names: Names, module: Module, node: Node) -> Iterator[Problem]:
             )
     elif count == expected + 1:
         yield module.problem(
-            node, "call", f"{name} with its result as last argument is not supported", f"write x := {name}(…)"
+            node, "call", f"{name} with its result as last argument is not supported here", f"write x := {name}(…)"
         )
     elif count != expected:
         yield module.problem(node, "call", f"{name} takes {expected} arguments, not {count}", "correct the call")
@@ -195,11 +201,27 @@ def _references(names: Names, module: Module) -> Iterator[Problem]:
         if not absolute or absolute[0] != "data":
             continue
         static = known(absolute)
-        if names.below(static) and static not in names.rules:
+        if static == ("data",) or (names.below(static) and static not in names.rules):
             message = f"{'.'.join(static)} is a package; reading it as a value is not evaluated here as OPA does it"
             yield module.problem(node, "package", message, "name the rules one by one, or " + OPA_SERVER)
         elif any(rule.function for _, rule in names.rules.get(static, ())) and len(static) == len(absolute):
             yield module.problem(node, "call", f"{'.'.join(static)} is a function", "call it with arguments")
+
+
+def _mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:
+    """Replacing functions is for tests; the guards and the builtins that are done here would be replaced unseen."""
+    for statement in statements(module.tree["rules"]):
+        for node in statement.get("with_mods", ()):
+            target = names.resolve(module, path_of(node["refr"]))
+            function = any(rule.function for _, rule in names.rules.get(known(target), ()))
+            if target[:1] not in (("input",), ("data",)) or function:
+                message = "replacing a function by `with` is not evaluated here as OPA does it"
+                yield module.problem(node, "with", message, "replace input or data instead, or " + OPA_SERVER)
+            elif target[:1] == ("data",) and _in_data(known(target)[1:], data):
+                message = "replacing the bundle's own data by `with` is not evaluated here as OPA does it"
+                yield module.problem(
+                    node, "with", message, "give the rule what it needs as an argument, or " + OPA_SERVER
+                )
 
 
 def _called_nodes(module: Module) -> Iterator[Node]:

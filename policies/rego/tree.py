@@ -140,6 +140,25 @@ def expressions(node: object) -> Iterator[tuple[str, Node]]:
             stack.extend(reversed(part.values()))
 
 
+def bodies(node: object) -> Iterator[Node]:
+    """All bodies below a part of the tree: of rules, comprehensions and `every`."""
+    stack = [node]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(reversed(part))
+        elif isinstance(part, dict):
+            if "stmts" in part:
+                yield part
+            stack.extend(reversed(part.values()))
+
+
+def statements(node: object) -> Iterator[Node]:
+    """All statements of these bodies."""
+    for body in bodies(node):
+        yield from body["stmts"]
+
+
 def references(node: object) -> Iterator[tuple[Path, Node]]:
     """The longest references below a part of the tree, and those inside their brackets."""
     stack = [node]

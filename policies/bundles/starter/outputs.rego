@@ -14,7 +14,8 @@ output(profile) := profile.output if {
 } else := object.remove(profile.output, ["schema"])
 
 refuse contains reason if {
-	not data.answers[data.routes[input.route.id].answers]
+	name := object.get(data.routes, [input.route.id, "answers"], "")
+	not data.answers[name]
 	reason := {
 		"rule": "outputs.unknown_route",
 		"detail": sprintf("The policy has no profile for the answers of the route %s.", [input.route.id]),

@@ -6,17 +6,20 @@ package cordon.request
 
 transforms(route) := {type: transform |
 	some type, _ in input.content.findings
-	not type in route.carries
-	transform := stance(type)
+	transform := stance(type, route)
 	transform != "allow"
 }
 
 # A call may be tried on any of its endpoints, so the strictest stance counts. The words are in that order:
 # allow < drop < hash < mask < refuse.
-stance(type) := max({object.get(data.findings, [type, candidate.jurisdiction], "refuse") |
-	some candidate in input.candidates
-	candidate.jurisdiction in input.tenant.residency
-})
+stance(type, route) := "allow" if {
+	type in route.carries
+} else := strictest if {
+	strictest := max({object.get(data.findings, [type, candidate.jurisdiction], "refuse") |
+		some candidate in input.candidates
+		candidate.jurisdiction in input.tenant.residency
+	})
+} else := "refuse"
 
 refuse contains reason if {
 	some type, "refuse" in transforms(data.routes[input.route.id])

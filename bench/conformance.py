@@ -1,0 +1,193 @@
+"""How the embedded engine fares on OPA's own conformance cases, admission included.
+
+    python bench/conformance.py [FOLDER]        # or CORDON_EVAL_DATA; the cases lie in FOLDER/opa/cases_v1.jsonl
+
+Each case becomes a bundle. It is either refused at admission (with a reason), or evaluated and compared with what OPA
+gives. An error where OPA has none denies and is counted apart; "different" is what must not happen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from policies.admission_worker import examine
+from policies.bundle import make_bundle
+from policies.embedded import build
+from policies.errors import BundleError, Problem
+from policies.rego.failure import evaluation_failure
+
+ENTRY = "data.cordon_case.result"
+SECONDS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", default=os.environ.get("CORDON_EVAL_DATA", ""))
+    parser.add_argument("--show", default="different,crash,hang", help="outcomes whose cases are listed")
+    options = parser.parse_args()
+    file = Path(options.folder or ".") / "opa" / "cases_v1.jsonl"
+    if not options.folder or not file.is_file():
+        print("skipped: no conformance cases (give the folder, or set CORDON_EVAL_DATA)")
+        return
+    cases = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    outcomes: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    listed: dict[str, list[str]] = defaultdict(list)
+    for case, (outcome, detail) in zip(cases, _run(cases), strict=True):
+        outcomes[outcome] += 1
+        if outcome == "refused":
+            reasons[re.sub(r"^\S+ ", "", re.sub(r"`[^`]*`|[a-z_]+(\.[a-z_0-9]+)+", "…", detail))[:80]] += 1
+        if outcome in options.show.split(","):
+            listed[outcome].append(f"  {case['category']}: {case['note']}\n      {detail[:300]}")
+    print(f"{file.name}: {len(cases)} cases")
+    for outcome, count in outcomes.most_common():
+        print(f"{count:6} {100 * count / len(cases):5.1f} %  {outcome}")
+    print("most frequent reasons of refusal:")
+    for reason, count in reasons.most_common(25):
+        print(f"{count:6}  {reason}")
+    for outcome, lines in listed.items():
+        print(f"{outcome}:", *lines, sep="\n")
+
+
+def _run(cases: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """One process for each case, because a case may end or hang it."""
+    for case in cases:
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.get_context("fork").Process(target=_one, args=(case, sender))
+        process.start()
+        sender.close()
+        if receiver.poll(SECONDS):
+            try:
+                yield receiver.recv()
+            except EOFError:
+                yield "crash", f"exit code {process.exitcode}"
+        else:
+            process.kill()
+            yield "hang", ""
+        process.join()
+
+
+def _one(case: dict[str, Any], sender: Any) -> None:
+    os.close(2)
+    try:
+        sender.send(_judge(case))
+    except BaseException as error:
+        sender.send(("panic", repr(error)[:200]))
+
+
+def _judge(case: dict[str, Any]) -> tuple[str, str]:
+    files = {f"m{place}.rego": text.encode() for place, text in enumerate(case.get("modules", []))}
+    files["entry.rego"] = _entry(case["query"]).encode()
+    if "data" in case:
+        files["data.json"] = json.dumps(case["data"]).encode()
+    try:
+        bundle = make_bundle(files)
+    except BundleError as error:
+        return "refused", str(error)
+    document = _input(case)
+    if document is None:
+        return "no JSON input", ""
+    done = examine(
+        {
+            "modules": dict(bundle.modules),
+            "data": bundle.data,
+            "rules": [ENTRY],
+            "samples": [],
+            "decision_ms": 1e9,
+            "seconds": SECONDS,
+        },
+        lambda step, file: None,
+    )
+    errors = [Problem(**each) for each in done["problems"] if each["severity"] == "error"]
+    if errors:
+        return "refused", str(errors[0])
+    engine = build(replace(bundle, modules=done["modules"]))
+    wanted_error = "want_error" in case or "want_error_code" in case
+    try:
+        if document:
+            engine.set_input_json(document)
+        got = json.loads(engine.eval_rule_as_json(ENTRY))
+    except RuntimeError as error:
+        if wanted_error:
+            return "equal", ""
+        if not case["want_result"]:
+            return "error where OPA is undefined", evaluation_failure(str(error))
+        return "error where OPA has a result", evaluation_failure(str(error))
+    if wanted_error:
+        return "different", f"no error, but {got}; wanted {case.get('want_error', case.get('want_error_code'))}"
+    return _compare(case, got)
+
+
+def _compare(case: dict[str, Any], got: Any) -> tuple[str, str]:
+    want = case["want_result"]
+    if _plain(case["query"]):
+        if not want:
+            return ("equal", "") if got == "<undefined>" else ("different", f"{got} where OPA is undefined")
+        if got == "<undefined>":
+            return "different", f"undefined where OPA has {want}"
+        same = _same(got, want[0]["x"]) or (case.get("sort_bindings") and _same(_sorted(got), _sorted(want[0]["x"])))
+    else:
+        same = _same(_sorted(got), _sorted(want))
+    return ("equal", "") if same else ("different", f"{got} where OPA has {want}")
+
+
+def _plain(query: str) -> str:
+    found = re.fullmatch(r"(data(?:\.\w+)+) = x", query)
+    return found[1] if found else ""
+
+
+def _entry(query: str) -> str:
+    path = _plain(query)
+    if path:
+        return f"package cordon_case\n\nresult := {path}\n"
+    names = sorted(set(re.findall(r"\b([a-z_]+) ?=(?!=)|= ([a-z_]+)\b|, ([a-z])\)|\[([a-z])\]", query)))
+    variables = sorted({name for group in names for name in group if name} - {"data", "input", "true"})
+    pairs = ", ".join(f'"{name}": {name}' for name in variables)
+    return f"package cordon_case\n\nresult := [b | {query}; b := {{{pairs}}}]\n"
+
+
+def _input(case: dict[str, Any]) -> str | None:
+    if "input" in case:
+        return json.dumps(case["input"])
+    if "input_term" not in case:
+        return ""
+    from regorus import Engine
+
+    try:
+        found = json.loads(Engine().eval_query_as_json(case["input_term"]))
+    except Exception:
+        return None
+    text = json.dumps(found["result"][0]["expressions"][0]["value"])
+    return None if re.search(r"\{[^:\"]*\}|set\(", re.sub(r'"(\\.|[^"])*"', '"":', case["input_term"])) else text
+
+
+def _sorted(value: Any) -> Any:
+    return sorted(value, key=json.dumps) if isinstance(value, list) else value
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return one == other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return type(one) is type(other) and bool(one == other)
+
+
+if __name__ == "__main__":
+    main()

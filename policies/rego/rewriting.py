@@ -1,0 +1,38 @@
+"""Turns the modules of a bundle into ones that the engine evaluates as OPA evaluates the originals.
+
+Each pass changes the text, which is parsed again for the next one. No pass adds or removes a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from policies.errors import Problem
+from policies.rego.edits import Edit, apply
+from policies.rego.exactly import EXACT_FILE, exact_module, make_exact
+from policies.rego.imports import write_out
+from policies.rego.names import Names
+from policies.rego.negation import take_out
+from policies.rego.outputs import turn_round
+from policies.rego.tree import Module, parse
+
+_PASSES: Final[tuple[Callable[[Names, Module], list[Edit]], ...]] = (write_out, turn_round, take_out)
+
+
+def rewrite(modules: Sequence[Module], data: Mapping[str, object]) -> tuple[dict[str, str], list[Problem]]:
+    """The texts to serve, cordon_exact.rego among them, and what could not be made exact."""
+    for edits_of in _PASSES:
+        names = Names(modules)
+        changed = []
+        for module in modules:
+            edits = edits_of(names, module)
+            changed.append(parse(module.file, apply(module.text, edits)) if edits else module)
+        modules = changed
+    names = Names(modules)
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for module in modules:
+        texts[module.file], found = make_exact(names, module, data)
+        problems += found
+    return texts | {EXACT_FILE: exact_module()}, problems
