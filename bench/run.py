@@ -19,12 +19,16 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.full import Everything, commit_milliseconds
 from bench.load import Measure, first_byte, median, run
 from bench.systems import ROOT, Direct, Nginx, PlainProxy, System, Upstream
 
 RESULTS = ROOT / "bench/RESULTS.md"
 YARDSTICK = Nginx.name
-LOADS = {"whole answers (about 600 bytes)": "/v1/chat", "server-sent events (20 events a stream)": "/v1/stream"}
+LOADS = {
+    "whole answers (about 600 bytes)": "/v1/chat/completions",
+    "server-sent events (20 events a stream)": "/stream/chat/completions",
+}
 
 Key = tuple[str, int, str]
 
@@ -42,7 +46,7 @@ def measure(
                     print(f"{told:100}", end="\r", file=sys.stderr, flush=True)
                     runs.setdefault((load, count, system.name), []).append(run(system, path, count, seconds))
     print(" " * 100, end="\r", file=sys.stderr)
-    first = {system.name: first_byte(system, "/v1/stream") for system in systems}
+    first = {system.name: first_byte(system, "/stream/chat/completions") for system in systems}
     return {key: median(measures) for key, measures in runs.items()}, first
 
 
@@ -70,6 +74,25 @@ def report(systems: Sequence[System], results: dict[Key, Measure], first: dict[s
     return "\n".join(lines)
 
 
+def against_aims(results: dict[Key, Measure], counts: Sequence[int], commit: float) -> str:
+    """What was aimed at beside what was reached, in whole answers."""
+    load, most, one = next(iter(LOADS)), max(counts), min(counts)
+    nginx, plain, full = (results[load, most, name] for name in (YARDSTICK, PlainProxy.name, Everything.name))
+    added = results[load, one, Everything.name].p50 - results[load, one, Direct.name].p50
+    allowed = 2 * commit + 0.4
+    rows = [
+        (f"plain, {most} connections", "≥ 0.80 × nginx", f"{plain.rate / nginx.rate:.2f} × nginx"),
+        (f"everything on, {most} connections", "≥ 0.24 × nginx", f"{full.rate / nginx.rate:.2f} × nginx"),
+        (
+            f"everything on, {one} connection: added p50",
+            f"≤ 2 × commit ({commit:.2f} ms) + 0.4 = {allowed:.2f} ms",
+            f"{added:.2f} ms",
+        ),
+    ]
+    lines = ["| what | aim | reached |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines)
+
+
 def machine(workers: int, seconds: int, repeat: int) -> str:
     """Where and how it was measured, and how busy the machine was with other things before."""
     model = next(
@@ -81,7 +104,7 @@ def machine(workers: int, seconds: int, repeat: int) -> str:
     )
     return (
         f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores of {model}, "
-        f"Linux {platform.release()}, Python {platform.python_version()} ({platform.python_compiler()}), nginx {nginx}. "
+        f"Linux {platform.release()}, Python {platform.python_version()}, nginx {nginx}. "
         f"Load average before: {os.getloadavg()[0]:.1f}. Each system has {workers} workers; medians of {repeat} "
         f"interleaved runs of {seconds} s; request body 996 bytes. Load generator and upstream share the processors."
     )
@@ -105,13 +128,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cordon-bench-") as name, ExitStack() as stack:
         Path(name).chmod(0o755)
         upstream = Upstream(Path(name), options.workers)
-        systems: list[System] = [kind(Path(name), options.workers) for kind in (Direct, Nginx, PlainProxy)]
+        systems: list[System] = [kind(Path(name), options.workers) for kind in (Direct, Nginx, PlainProxy, Everything)]
         for system in (upstream, *systems):
             stack.callback(system.stop)
             system.start(upstream.port)
         counts = [int(count) for count in options.connections.split(",")]
         results, first = measure(systems, counts, options.seconds, options.repeat)
-        text = f"# Speed\n\n{where}\n\n{report(systems, results, first)}\n"
+        aims = against_aims(results, counts, commit_milliseconds(Path(name)))
+        text = f"# Speed\n\n{where}\n\n{aims}\n\n{report(systems, results, first)}\n"
     print(text)
     if not options.no_write:
         RESULTS.write_text(text)

@@ -1,7 +1,7 @@
 """What is measured: each system is started on free ports before one upstream, and stopped again.
 
 A further system is one more class here: give it a name, start its processes in `start` and say under which URL the
-upstream's `/v1/chat` and `/v1/stream` are reached through it.
+upstream's `/v1/chat/completions` and `/stream/chat/completions` are reached through it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 
 
 def free_port() -> int:
@@ -41,7 +41,7 @@ class System:
 
     @property
     def url(self) -> str:
-        """The base URL before `/v1/…`."""
+        """The base URL before those paths."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, upstream: int) -> None:
