@@ -15,7 +15,10 @@ class Lineage(Settings):
     """The log's name, its pace and what is kept beside it."""
 
     origin: str = Field(
-        "", max_length=128, description="name of the log in its checkpoints; empty: one is made at first start and kept"
+        "",
+        max_length=128,
+        pattern=r"^[^\s+]*$",
+        description="name of the log in its checkpoints; empty: one is made at first start and kept",
     )
     checkpoint_seconds: float = Field(1.0, gt=0, le=60, description="a new checkpoint at least this often")
     batch: int = Field(2_048, ge=1, le=65_536, description="most records in one commit")

@@ -21,8 +21,9 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lineage.errors import LogUnavailable, SideError
+from lineage.errors import SideError
 from lineage.paths import make_private_file
+from lineage.sqlite_file import FAILURES, unavailable
 
 KEY_SIZE: Final = 32
 _NONCE: Final = 12
@@ -221,6 +222,5 @@ def _now() -> int:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
-        raise LogUnavailable(f"{path.name}: {error} ({name})") from error
+    except FAILURES as error:
+        raise unavailable(path, error) from error

@@ -5,11 +5,8 @@ Copying the write-ahead log back into the file is done by a thread of its own, s
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,30 +16,13 @@ from typing import Any, Final
 from lineage.control import ControlState, Row, from_rows
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
+from lineage.sqlite_file import DAMAGED, FAILURES, check_format, connect, create, unavailable
 
 log = logging.getLogger("cordon.lineage.store")
 
-APPLICATION_ID: Final = 0x436F7264
-"""Marks the file as a log of this program ("Cord")."""
-SCHEMA_VERSION: Final = 1
 SEARCH_LIMIT: Final = 1_000
-FAILURES: Final = (sqlite3.Error, UnicodeError)
-"""What `sqlite3` raises; the second when it tries to tell of damage in a damaged text."""
 _COPY_BACK_BYTES: Final = 4_194_304
 _LONG_WAL_PAGES: Final = 8_192
-
-_SCHEMA: Final = """
-CREATE TABLE records (idx INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note BLOB NOT NULL) STRICT;
-CREATE TABLE tiles (
-    level INTEGER NOT NULL, idx INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (level, idx)
-) STRICT;
-CREATE TABLE control (
-    kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, id)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE epoch (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
-INSERT INTO epoch VALUES (1, 0);
-"""
 
 _APPEND: Final = "INSERT INTO records (idx, data) VALUES (?, ?)"
 
@@ -55,9 +35,9 @@ class SqliteSource:
         self._turn = threading.RLock()
         if not path.exists():
             raise LogUnavailable(f"there is no log at {path} yet; `cordon up` makes it")
-        self._db = _connect(path)
+        self._db = connect(path)
         with self._reading():
-            _check_format(self._db, path)
+            check_format(self._db, path)
             self._db.execute("PRAGMA query_only=ON")
 
     def size(self) -> int:
@@ -107,7 +87,7 @@ class SqliteSource:
         try:
             return from_rows(epoch, rows)
         except (LookupError, TypeError, ValueError) as error:
-            raise LogUnavailable(f"{self._path.name}: the stored control state {_DAMAGED}") from error
+            raise LogUnavailable(f"{self._path.name}: the stored control state {DAMAGED}") from error
 
     def search(self, needle: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
         """Return the records in [start, end) that contain `needle`."""
@@ -127,7 +107,7 @@ class SqliteSource:
             try:
                 yield
             except FAILURES as error:
-                raise _unavailable(self._path, error) from error
+                raise unavailable(self._path, error) from error
 
     def _one(self, sql: str, values: Sequence[object] = ()) -> Any:
         with self._reading():
@@ -138,7 +118,7 @@ class SqliteSource:
         with self._reading():
             rows = self._db.execute(sql, values).fetchall()
         if not all(type(number) is int and type(data) is bytes for number, data in rows):
-            raise LogUnavailable(f"{self._path.name}: the database {_DAMAGED}")
+            raise LogUnavailable(f"{self._path.name}: the database {DAMAGED}")
         return rows
 
 
@@ -148,9 +128,9 @@ class SqliteStore(SqliteSource):
     def __init__(self, path: Path) -> None:
         make_private_file(path)
         try:
-            _create(path)
+            create(path)
         except FAILURES as error:
-            raise _unavailable(path, error) from error
+            raise unavailable(path, error) from error
         super().__init__(path)
         self._db.execute("PRAGMA query_only=OFF")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
@@ -186,11 +166,19 @@ class SqliteStore(SqliteSource):
             db.execute("BEGIN IMMEDIATE")
             work(db)
             db.execute("COMMIT")
-        except FAILURES as error:
-            # The failing step may already have rolled back by itself (a full disk does); either way nothing stays.
-            if db.in_transaction:
-                db.rollback()
-            raise _unavailable(self._path, error) from error
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, FAILURES):
+                raise unavailable(self._path, error) from error
+            raise
+
+    def _roll_back(self) -> None:
+        """Leave nothing of a transaction; the failing step may already have done so itself (a full disk does)."""
+        try:
+            if self._db.in_transaction:
+                self._db.rollback()
+        except sqlite3.Error:
+            self._db.close()  # Never read from a connection that may still see what was not committed.
 
     @property
     def untidy(self) -> bool:
@@ -217,48 +205,13 @@ class SqliteStore(SqliteSource):
             with closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as db:
                 self._wal_pages = _copy_back(db)
         except FAILURES as error:
-            log.warning("%s", _unavailable(self._path, error))
+            log.warning("%s", unavailable(self._path, error))
 
     def close(self) -> None:
         """Finish the housekeeping and let go of the file."""
         if self._copier is not None:
             self._copier.join()
         super().close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # A log on a read-only medium can be read when its last writer closed it: then nothing is left in a
-    # write-ahead log, which cannot be opened there.
-    wal = path.with_name(path.name + "-wal")
-    still = _probe(path.parent) == "SQLITE_READONLY" and not (wal.exists() and wal.stat().st_size)
-    try:
-        uri = f"{path.absolute().as_uri()}{'?mode=ro&immutable=1' if still else ''}"
-        db = sqlite3.connect(uri, uri=True, timeout=1.0, isolation_level=None, check_same_thread=False)
-        for pragma in ("synchronous=FULL", "trusted_schema=OFF", "cell_size_check=ON"):
-            db.execute(f"PRAGMA {pragma}")
-    except FAILURES as error:
-        raise _unavailable(path, error) from error
-    return db
-
-
-def _create(path: Path) -> None:
-    """Make the tables of a new file, all or none."""
-    db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
-    try:
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {marks} COMMIT;")
-    finally:
-        db.close()
-
-
-def _check_format(db: sqlite3.Connection, path: Path) -> None:
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION_ID or version != SCHEMA_VERSION:
-        raise LogUnavailable(f"{path} is not a log that this version reads (schema {version}, not {SCHEMA_VERSION})")
 
 
 def _save_control(db: sqlite3.Connection, rows: Sequence[Row], epoch: int) -> None:
@@ -274,41 +227,3 @@ def _copy_back(db: sqlite3.Connection) -> int:
     """Copy what can be copied without waiting for anybody; return the pages that the write-ahead log had."""
     row = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return int(row[1])
-
-
-_DAMAGED: Final = "is damaged; run `cordon log verify` and restore from a copy"
-_REASONS: Final[Mapping[str, str]] = {
-    "SQLITE_FULL": "the disk is full; free some space",
-    "SQLITE_READONLY": "the database or its disk is read-only",
-    "SQLITE_BUSY": "another program has locked the database; close it",
-    "SQLITE_LOCKED": "another program has locked the database; close it",
-    "SQLITE_IOERR": "the disk reports an error",
-    "SQLITE_CORRUPT": f"the database {_DAMAGED}",
-    "SQLITE_NOTADB": "the file is not a database; restore from a copy",
-    "SQLITE_CANTOPEN": "the file cannot be opened; check that it is there and its permissions",
-    "SQLITE_CONSTRAINT": "an index is taken already; run `cordon log verify`",
-}
-
-
-def _unavailable(path: Path, error: Exception) -> LogUnavailable:
-    name = getattr(error, "sqlite_errorname", None) or ""
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
-        name = _probe(path.parent) or name
-    if isinstance(error, UnicodeError):
-        name = "SQLITE_CORRUPT"
-    reason = next((text for prefix, text in _REASONS.items() if name.startswith(prefix)), str(error))
-    return LogUnavailable(f"{path.name}: {reason}" + (f" ({name})" if name else ""))
-
-
-def _probe(directory: Path) -> str | None:
-    """Find out what SQLite does not tell: why the disk takes nothing."""
-    try:
-        with tempfile.TemporaryFile(dir=directory) as file:
-            file.write(b"\0" * 4_096)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return {errno.EROFS: "SQLITE_READONLY", errno.ENOSPC: "SQLITE_FULL", errno.EDQUOT: "SQLITE_FULL"}.get(
-            error.errno or 0
-        )
-    return None

@@ -5,11 +5,12 @@ Every table that lives in it is declared on `metadata` by the module that owns i
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, MetaData, create_engine, event
+
+from lineage.paths import make_private_file
 
 metadata = MetaData()
 
@@ -18,10 +19,9 @@ def open_state(path: Path) -> Engine:
     """Open (and where it is new, create) the state database; import the modules that declare tables before.
 
     `path` is a SQLite file. Writers wait up to 5 s for each other; every commit is durable when it returns.
+    Raises LogUnavailable when the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    make_private_file(path)
     engine = create_engine(f"sqlite:///{path}")
 
     @event.listens_for(engine, "connect")

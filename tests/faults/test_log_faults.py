@@ -20,9 +20,10 @@ from lineage.keys import load_verifier
 from lineage.ledger import Ledger, writer_lock
 from lineage.paths import Paths
 from lineage.reader import open_reader
+from lineage.sqlite_store import SqliteStore
 from lineage.verify import verify
 from tests.support.logs import QUICK, connect, data_directory, running_writer, start_writer
-from tests.support.records import intent
+from tests.support.records import intent, record
 
 KILLS = 6
 
@@ -269,6 +270,51 @@ def test_a_locked_database_refuses_with_the_reason_and_the_writer_recovers() -> 
 
     with data_directory() as data_dir:
         asyncio.run(scenario(data_dir))
+
+
+def test_a_commit_that_the_disk_took_but_called_failed_is_known_before_the_next_acknowledgement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = SqliteStore.append
+    failing = True
+
+    def liar(store: SqliteStore, *arguments: object) -> None:
+        nonlocal failing
+        real(store, *arguments)  # type: ignore[arg-type]
+        if failing:
+            failing = False
+            raise LogUnavailable("log.db: the disk reports an error")
+
+    async def scenario(data_dir: Path) -> None:
+        async with running_writer(data_dir):
+            soc, worker = await connect(data_dir), await connect(data_dir)
+            target = {"target_type": "principal", "target": "acme/x", "reason": "r", "owner": "o", "until": 9_000}
+            applied = record("containment.applied", 5, facts={"containment": "c1", **target})
+            monkeypatch.setattr(SqliteStore, "append", liar)
+            with pytest.raises(LogUnavailable):
+                await soc.append(applied)
+            assert dict(worker.control.containments) == {}
+            assert await _until_taken(worker, intent(1)) == 1
+            assert list(worker.control.containments) == ["c1"]
+            assert worker.control == soc.control
+            await soc.close()
+            await worker.close()
+        assert_sound(data_dir)
+
+    with data_directory() as data_dir:
+        asyncio.run(scenario(data_dir))
+
+
+def test_a_connection_to_the_database_that_broke_is_opened_again() -> None:
+    with data_directory() as data_dir, writer_lock(data_dir), closing(Ledger(data_dir, QUICK)) as ledger:
+        ledger.append([intent(1)])
+        ledger._store.close()
+        with pytest.raises(LogUnavailable):
+            ledger.append([intent(2)])
+        ledger._retry_at = 0.0
+        assert ledger.append([intent(3)]) == (1, [])
+        ledger.checkpoint()
+        assert_sound(data_dir)
 
 
 def test_a_log_that_is_deleted_under_the_writer_takes_no_more_records() -> None:

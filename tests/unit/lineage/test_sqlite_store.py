@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from lineage import sqlite_store
+from lineage import sqlite_file
 from lineage.errors import LogUnavailable
 from lineage.sqlite_store import SqliteSource, SqliteStore
 
@@ -61,7 +62,7 @@ def test_a_database_of_another_program_or_version_is_refused_unchanged(tmp_path:
         with closing(sqlite3.connect(tmp_path / name)) as db:
             db.execute(f"PRAGMA user_version={version}")
             if name == "newer.db":
-                db.execute(f"PRAGMA application_id={sqlite_store.APPLICATION_ID}")
+                db.execute(f"PRAGMA application_id={sqlite_file.APPLICATION_ID}")
             db.execute("CREATE TABLE theirs (x)")
             db.commit()
         with pytest.raises(LogUnavailable, match=f"schema {version}"):
@@ -86,6 +87,19 @@ def test_the_write_ahead_log_stays_short_under_steady_writing(tmp_path: Path) ->
             longest = max(longest, (tmp_path / "log.db-wal").stat().st_size)
         assert longest < 45_000_000
         assert store.size() == 900
+
+
+def test_nothing_stays_of_an_append_that_was_interrupted(tmp_path: Path) -> None:
+    def records() -> Iterator[bytes]:
+        yield b"first"
+        raise KeyboardInterrupt
+
+    with closing(SqliteStore(tmp_path / "log.db")) as store:
+        with pytest.raises(KeyboardInterrupt):
+            store.append(0, records())  # type: ignore[arg-type]
+        assert store.size() == 0
+        store.append(0, [b"second"])
+        assert store.read(0, 10) == [(0, b"second")]
 
 
 def test_an_error_names_the_file_but_not_where_it_lies(tmp_path: Path) -> None:

@@ -304,6 +304,19 @@ def test_side_blobs_are_kept_under_the_index_of_their_record() -> None:
     play(scenario, meter=meter)
 
 
+def test_what_was_written_is_copied_into_the_database_as_it_goes() -> None:
+    async def scenario(data_dir: Path) -> None:
+        client = await connect(data_dir)
+        for number in range(100):
+            await client.append(intent(number, path="/" + "x" * 60_000))
+        async with asyncio.timeout(5):
+            while Paths(data_dir).log.stat().st_size < 4_000_000:
+                await asyncio.sleep(0.005)
+        await client.close()
+
+    play(scenario)
+
+
 def test_the_metrics_tell_what_happened() -> None:
     meter = Meter("log")
 
