@@ -101,7 +101,7 @@ class Body(Protocol):
 
     @property
     def last(self) -> bool:
-        """Whether what `take` gives from here on is the final part."""
+        """Whether what the next `take` gives is of the final part."""
         ...
 
     @property
@@ -247,20 +247,22 @@ class AnswerInspector:
                     yield self._finish()
 
     def _collect(self) -> None:
-        data = self._body.take()
-        if not data:
-            return
-        if not (self._buffering or self._body.last):
-            if self._held:
-                self._out.append(bytes(self._held))
-                self._held.clear()
-            if not self._body.open_ended:
-                self._out.append(data)
+        while True:
+            last = self._body.last
+            data = self._body.take()
+            if not data:
                 return
-        # In a body without a mark of its end, what came last is kept back until there is more.
-        self._held += data
-        if len(self._held) > self._limits.buffered:
-            raise ContentError("too_large", "the answer is too large to be held")
+            if not (self._buffering or last):
+                if self._held:
+                    self._out.append(bytes(self._held))
+                    self._held.clear()
+                if not self._body.open_ended:
+                    self._out.append(data)
+                    continue
+            # In a body without a mark of its end, what came last is kept back until there is more.
+            self._held += data
+            if len(self._held) > self._limits.buffered:
+                raise ContentError("too_large", "the answer is too large to be held")
 
     def _emit(self) -> Iterator[Emit]:
         if self._out:

@@ -34,7 +34,9 @@ class Events:
             dialect, tools.scanner, tools.guard, tools.findings, tools.redactor, lines=lines, keep_texts=keep
         )
         self._parser: sse.EventParser | sse.LineParser = sse.LineParser() if lines else sse.EventParser()
+        self._findings = tools.findings
         self._events: deque[sse.Event] = deque()
+        self._ready: list[bytes] = []
         self._over = False
         self._finished = False
 
@@ -58,24 +60,34 @@ class Events:
         self._over = True
 
     def step(self) -> bool:
-        """See `Body.step`."""
-        if self._events:
-            self._machine.step(self._events.popleft())
+        """See `Body.step`: all events that are there, up to a question or the end of the answer."""
+        machine, events = self._machine, self._events
+        if events:
+            while events:
+                machine.step(events.popleft())
+                if machine.closing or self._findings.pending:
+                    break
+                self._ready.append(machine.take())
             return True
         if self._over and not self._finished and self.complete:
             self._finished = True
-            self._machine.finish()
+            machine.finish()
             return True
         return False
 
     def take(self) -> bytes:
-        """See `Body.take`."""
+        """See `Body.take`: first what left before the answer's end."""
+        if self._ready:
+            data = b"".join(self._ready)
+            self._ready.clear()
+            if data:
+                return data
         return self._machine.take()
 
     @property
     def last(self) -> bool:
         """See `Body.last`."""
-        return self._machine.closing or self._finished
+        return (self._machine.closing or self._finished) and not self._ready
 
     @property
     def open_ended(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from gateway.content import logprobs
 from gateway.content.json_text import Json, dump
-from gateway.content.walk import ARGUMENTS
+from gateway.content.walk import ARGUMENTS, MEDIA, is_encoded
 
 Key = tuple[str | int, ...]
 """Names a text within a stream, such as ("choices", 0, "content")."""
@@ -85,7 +85,7 @@ def _grow(pieces: list[Piece], key: Key, container: dict[str, Json] | list[Json]
     items = container.items() if isinstance(container, dict) else enumerate(container)
     for name, child in items:
         if isinstance(child, str):
-            if child and name not in _FIXED:
+            if child and name not in _FIXED and not (name in MEDIA and is_encoded(str(name), child)):
                 pieces.append(Piece((*key, name), container, name, child))
         elif isinstance(child, dict):
             if name not in _WHOLE:

@@ -21,10 +21,11 @@ _SSN_SIZES = [3, 2, 4]
 _CARD_SEPARATORS = frozenset(" -.")
 _GLUE = frozenset("0123456789_@.")
 _GLUE_AFTER = frozenset("0123456789_@")
-_SSN_WORDS = re.compile(r"(?i)\b(?:ssn|social security|soc sec|ss#|social sec)")
+_SSN_WORDS = re.compile(r"(?i)(?<![a-z])(?:ssns?|social[ _-]?sec(?:urity)?|soc sec|ss#)(?![a-z])")
 _PHONE_WORDS = re.compile(
-    r"(?i)\b(?:phone|telephone|tel|mobile|cell|cellular|call|fax|desk|contact|dial|whatsapp|reach|answer(?:ing)?|office|texts?"
-    r"|ring|sms|messages?)"
+    r"(?i)(?<![a-z])(?:(?:tele|cell|mobile[ _-]?)?phones?|tel|mobile|cell(?:ular)?|fax|msisdn|whatsapp|desk|office"
+    r"|contact|call(?:ed|ing|s)?|dial(?:ed|ing)?|reach|answer(?:ing)?|ring|text(?:ed|s)?|sms|messages?)"
+    r"(?:[ _-]?(?:no|num|number|nr))?(?![a-z0-9_])"
 )
 _PHONE_AFTER = re.compile(r"(?i)[ \-]{1,2}(?:office|fax|mobile|cell|phone|desk|home|work)\b")
 _DATE = re.compile(r"(?:(?:19|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)\d\d)(?!\d)")

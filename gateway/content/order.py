@@ -89,8 +89,10 @@ class Order:
 
     def leaving(self) -> list[Held]:
         """Events that may leave now, as they came."""
-        leaving, self._free = self._free, []
         moved = self._moved
+        if not moved and not self._free:
+            return []
+        leaving, self._free = self._free, []
         while moved:
             queue = moved.pop()
             while queue and queue[0].ready:

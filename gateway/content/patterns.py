@@ -17,6 +17,10 @@ from gateway.content.scanner import Match, merge
 
 TYPES: Final = ("email", "phone", "payment_card", "iban", "us_ssn", "ip_address", "api_key")
 
+_SHORT = 64
+_WORDS = re.compile(r"(?:[A-Za-zÀ-ÖØ-öø-ÿ]{0,15}[ ,.;!?'()\n])*[A-Za-zÀ-ÖØ-öø-ÿ]{0,15}")
+"""Words as most pieces of a stream are: every finding has a digit, one of `@:-`, or more letters in a row."""
+
 _LOCAL_BACKWARDS = re.compile(r"[A-Za-z0-9_%+'-](?:[A-Za-z0-9._%+'-]{0,62}[A-Za-z0-9_%+-])?")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z][A-Za-z0-9-]{0,22}[A-Za-z]")
 _IBAN = linear(rb"(?:^|[^A-Za-z0-9])([A-Za-z]{2}\d{2})[ -]?[A-Za-z0-9]")
@@ -38,6 +42,8 @@ class PatternScanner:
 
     def scan(self, text: str, start: int = 0) -> list[Match]:
         """See `Scanner.scan`."""
+        if len(text) - start < _SHORT and _WORDS.fullmatch(text, start):
+            return []
         raw = text.encode() if text.isascii() else plain_bytes(text)
         kinds = self._candidates(raw)
         if not kinds:

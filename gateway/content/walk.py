@@ -25,7 +25,10 @@ ARGUMENTS = frozenset({"arguments", "partial_json"})
 SEALED = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout", "thought_signature"})
 """Fields that carry encrypted or signed reasoning."""
 
-_ENCODED = SEALED | {"data", "file_data", "b64_json", "blob", "url"}
+MEDIA = frozenset({"data", "file_data", "b64_json", "partial_image_b64", "blob"})
+"""Fields that carry images, sound and documents in base64, if they do not carry text."""
+
+_ENCODED = SEALED | MEDIA | {"url"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{63,}={0,2}\s*\Z")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
 _KNOWN_NAMES = frozenset(
@@ -162,7 +165,7 @@ class Texts:
         return True
 
     def _encoded(self, value: str, path: Path, name: str) -> bool:
-        if _DATA_URL.match(value) or (name != "url" and _BASE64.match(value)):
+        if is_encoded(name, value):
             self.unreadable.append(path)
             return True
         if name in SEALED:
@@ -206,6 +209,11 @@ class Texts:
         if shift > len(text):
             return readable(text)
         return readable(text[: shift - 1]) + NAME + readable(text[shift:])
+
+
+def is_encoded(name: str, value: str) -> bool:
+    """Whether a string in a field of this name is media or sealed reasoning in base64, and no text."""
+    return bool(_DATA_URL.match(value)) or (name in _ENCODED and name != "url" and bool(_BASE64.match(value)))
 
 
 def pointer(path: Path) -> str:

@@ -6,6 +6,8 @@ import random
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.content.patterns import TYPES, PatternScanner
 from gateway.content.scanner import WALL
@@ -123,6 +125,11 @@ def test_findings_before_the_start_are_only_context() -> None:
     assert SCANNER.scan(text, 14) == []
     disguised = "a@b.org \u200bssn 123456789"
     assert [match.type for match in SCANNER.scan(disguised, 8)] == ["us_ssn"]
+
+
+@given(st.text(alphabet="abcXYZéß ,.;!?'()\n", max_size=63))
+def test_words_that_are_not_looked_at_closely_have_no_finding(text: str) -> None:
+    assert SCANNER.scan(text) == SCANNER.scan(text + " " * 64) == []
 
 
 def test_findings_come_in_order_and_do_not_overlap() -> None:

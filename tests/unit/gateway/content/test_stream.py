@@ -304,6 +304,13 @@ def test_errors_of_the_vendor_pass_and_are_inspected() -> None:
     assert b"for [EMAIL]" in result.data
 
 
+def test_sound_in_a_stream_is_told_as_unreadable_and_not_held_up() -> None:
+    sound = chunk({"audio": {"id": "a", "data": "QUJD" * 100}})
+    result = inspect([sse(sound, sound)], end=False)
+    assert result.emitted.count(b"QUJD") == 200
+    assert [ask.types for ask in result.asks] == [("unreadable",)]
+
+
 def test_everything_from_the_end_of_the_answer_on_is_held() -> None:
     usage = {"id": "c", "choices": [], "usage": {"total_tokens": 1}}
     result = inspect([sse(chunk({"content": "some words "}), FINISH, usage) + DONE])
