@@ -7,6 +7,7 @@ Usage: python -m bench.plain_proxy PORT UPSTREAM_URL WORKERS
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -79,6 +80,9 @@ async def serve(port: int, upstream: str) -> None:
     handler = PlainProxy(pool, Endpoint(id="upstream", url=upstream), limits)
     listener = Listener(handler, limits, sweep, Budget(limits.buffered))
     await listener.start("127.0.0.1", port, reuse_port=True)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     await asyncio.Event().wait()
 
 

@@ -6,12 +6,16 @@ answer; trailers are read over and reach nobody.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gateway.chunked import ChunkedReader
 from gateway.errors import FramingError
-from gateway.fields import Entry, Field, FieldTable, parse_length, split_head
+from gateway.fields import Field, FieldTable, parse_length, split_head
 from gateway.settings import Limits
 
 _INTERIM_ANSWERS = 8
+_BODILESS = frozenset((204, 304))
+_REMEMBERED_LENGTH = 1_024
 
 _LENGTH, _CODING, _CONNECTION, _KEEP_ALIVE, _DROPPED = range(1, 6)
 
@@ -27,66 +31,78 @@ _FIELDS = FieldTable(
 )
 
 
+class AnswerHead:
+    """What an answer's head says.
+
+    - `status`; `headers`: the end-to-end fields, names in lower case; `count`: all fields that there were
+    - `length`: what Content-Length says (None: nothing), or `chunked`
+    - `lasting`: the upstream does not mean to close; `idle_hint`: seconds that it keeps an idle connection (Keep-Alive)
+    """
+
+    __slots__ = ("chunked", "count", "headers", "idle_hint", "lasting", "length", "status")
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.headers: list[Field] = []
+        self.count = 0
+        self.length: int | None = None
+        self.chunked = False
+        self.lasting = True
+        self.idle_hint: int | None = None
+
+
 class AnswerReader:
     """One answer. `feed` returns the content among the bytes given; the attributes tell how far the answer is.
 
-    - `status` is 0 until the head is read; then `headers` holds the end-to-end fields (names in lower case) and
-      `length` what Content-Length said (None: it did not)
+    - `head` is None until it is complete
     - `complete`: the answer has ended; `reusable`: another request may go over the connection
-    - `idle_hint`: seconds that the upstream keeps an idle connection, by its Keep-Alive header
+    - `touched`: any byte has come
     """
 
     __slots__ = (
-        "_buffer", "_chunked", "_for_head", "_interim", "_left", "_limits", "_scanned",
-        "complete", "headers", "idle_hint", "length", "reusable", "status", "touched",
+        "_buffer", "_chunked", "_for_head", "_interim", "_left", "_limits", "complete", "head", "reusable", "touched",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, *, for_head: bool) -> None:
         self._limits = limits
         self._for_head = for_head
         self._buffer = b""
-        self._scanned = 0
         self._interim = 0
         self._left = 0
         self._chunked: ChunkedReader | None = None
-        self.touched = False
-        self.status = 0
-        self.headers: list[Field] = []
-        self.length: int | None = None
-        self.complete = False
+        self.head: AnswerHead | None = None
+        self.touched = self.complete = False
         self.reusable = True
-        self.idle_hint: int | None = None
 
     def feed(self, data: bytes) -> bytes:
         """Content bytes among `data`; whatever follows a complete answer makes the connection unfit. FramingError."""
-        self.touched = True
-        if not self.status:
-            if self._buffer:
-                data = self._buffer + data
+        if self.head is None:
+            self.touched = True
             rest = self._read_head(data)
             if rest is None:
                 return b""
             data = rest
         if self._chunked is not None:
             return self._feed_chunked(self._chunked, data)
-        if self._left < 0:
+        left = self._left
+        size = len(data)
+        if left < 0:
             return data
-        if len(data) < self._left:
-            self._left -= len(data)
+        if size < left:
+            self._left = left - size
             return data
-        if len(data) > self._left:
-            self.reusable = False
-            data = data[: self._left]
-        self._left = 0
         self.complete = True
+        self._left = 0
+        if size > left:
+            self.reusable = False
+            return data[:left]
         return data
 
     def end(self) -> None:
         """The upstream closed its side: completes an answer that is delimited by that. FramingError for any other."""
-        if self.status and self._left < 0 and self._chunked is None:
-            self.complete = True
-            return
-        raise FramingError(502, "truncated", "the upstream closed the connection before its answer was complete")
+        if self.head is None or self._left >= 0 or self._chunked is not None:
+            raise FramingError(502, "truncated", "the upstream closed the connection before its answer was complete")
+        self.complete = True
 
     def _feed_chunked(self, chunked: ChunkedReader, data: bytes) -> bytes:
         content = chunked.feed(data)
@@ -98,88 +114,81 @@ class AnswerReader:
 
     def _read_head(self, data: bytes) -> bytes | None:
         """Read the head, over interim answers; returns what follows it, None while it is not complete."""
+        start = 0
+        if self._buffer:
+            start = max(0, len(self._buffer) - 3)
+            data = self._buffer + data
         while True:
-            end = data.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0)
+            end = data.find(b"\r\n\r\n", start)
             if end < 0 or end > self._limits.headers:
-                self._check_partial(data)
+                if len(data) > self._limits.headers + 3:
+                    raise FramingError(502, "head", f"the answer's head is longer than {self._limits.headers} bytes")
+                self._buffer = data
                 return None
             raw, data = data[:end], data[end + 4 :]
-            self._scanned = 0
-            self._buffer = b""
-            status = self._parse(raw)
-            if status >= 200:
-                self.status = status
+            head = _remembered_head(raw) if end <= _REMEMBERED_LENGTH else read_head(raw)
+            if head.count > self._limits.header_count:
+                raise FramingError(502, "header_count", f"the answer has more than {self._limits.header_count} headers")
+            if head.status >= 200:
+                self._begin(head)
                 return data
+            start = 0
             self._interim += 1
-            if status == 101 or self._interim > _INTERIM_ANSWERS:
+            if head.status == 101 or self._interim > _INTERIM_ANSWERS:
                 raise FramingError(502, "interim", "the upstream sent an interim answer that was not asked for")
 
-    def _check_partial(self, data: bytes) -> None:
-        if len(data) > self._limits.headers + 3:
-            raise FramingError(502, "head", f"the answer's head is longer than {self._limits.headers} bytes")
-        self._buffer = data
-        self._scanned = len(data)
-
-    def _parse(self, raw: bytes) -> int:
-        limits = self._limits
-        lines = split_head(raw, limits.headers, limits.header_count)
-        status = _STATUS_LINES.get(lines[0][:13]) or _status(lines[0])
-        if status < 200:
-            return status
-        del lines[0]
-        self.headers, special = _FIELDS.read(lines)
-        self._apply(status, raw.startswith(b"HTTP/1.0"), special)
-        return status
-
-    def _apply(self, status: int, is_old: bool, special: list[Entry]) -> None:
-        once: dict[int, bytes] = {}
-        connection = b""
-        for role, (name, value) in special:
-            if role <= _CODING:
-                if role in once:
-                    raise FramingError(502, "duplicate", f"the answer's header {name.decode()} is there twice")
-                once[role] = value
-            elif role == _CONNECTION:
-                connection += b"," + value.lower() if connection else value.lower()
-            elif role == _KEEP_ALIVE:
-                self.idle_hint = _idle_hint(value)
-        if len(dict(self.headers)) != len(self.headers):
-            _check_repeated(self.headers)
-        self.reusable = not is_old
-        if connection and connection != b"keep-alive":
-            options = {option.strip(b" \t") for option in connection.split(b",")}
-            self.reusable = self.reusable and b"close" not in options
-            self.headers = [field for field in self.headers if field[0] not in options]
-        self._frame(status, is_old, once.get(_LENGTH), once.get(_CODING))
-
-    def _frame(self, status: int, is_old: bool, length: bytes | None, coding: bytes | None) -> None:
+    def _begin(self, head: AnswerHead) -> None:
         """How the content is delimited (RFC 9112 §6.3); `_left` below zero: by the end of the connection."""
-        if coding is not None and (length is not None or is_old or coding.lower() != b"chunked"):
-            raise FramingError(
-                502, "transfer_encoding", "the answer's Transfer-Encoding is not chunked, alone and once"
-            )
-        if length is not None:
-            self.length = parse_length(length)
-        if self._for_head or status in {204, 304}:
+        self.head = head
+        self.reusable = head.lasting
+        self._buffer = b""
+        if self._for_head or head.status in _BODILESS:
             return
-        if coding is not None:
+        if head.length is not None:
+            self._left = head.length
+        elif head.chunked:
             self._chunked = ChunkedReader(trailers=True)
-        elif self.length is not None:
-            self._left = self.length
         else:
             self._left = -1
             self.reusable = False
 
 
-def _check_repeated(fields: list[Field]) -> None:
-    """Of two types or codings one would be inspected, and the client might go by the other."""
-    names = [field[0] for field in fields]
-    for name in (b"content-type", b"content-encoding", b"location"):
-        if names.count(name) > 1:
-            raise FramingError(502, "duplicate", f"the answer's header {name.decode()} is there twice")
+def read_head(raw: bytes) -> AnswerHead:
+    """Read one whole head, without the empty line that ends it. Raises FramingError."""
+    lines = split_head(raw)
+    head = AnswerHead(_status(lines[0]))
+    del lines[0]
+    head.headers, special = _FIELDS.read(lines)
+    head.count = len(lines)
+    is_old = raw.startswith(b"HTTP/1.0")
+    length = coding = None
+    connection = b""
+    for role, (name, value) in special:
+        if role == _LENGTH:
+            length = _only(length, name, value)
+        elif role == _CODING:
+            coding = _only(coding, name, value)
+        elif role == _CONNECTION:
+            connection += b"," + value.lower()
+        elif role == _KEEP_ALIVE:
+            head.idle_hint = _idle_hint(value)
+    options = {option.strip(b" \t") for option in connection.split(b",")} if connection else frozenset()
+    head.lasting = not is_old and b"close" not in options
+    if options:
+        head.headers = [field for field in head.headers if field[0] not in options]
+    if length is not None:
+        head.length = parse_length(length)
+    if coding is not None:
+        if length is not None or is_old or coding.lower() != b"chunked":
+            raise FramingError(
+                502, "transfer_encoding", "the answer's Transfer-Encoding is not chunked, alone and once"
+            )
+        head.chunked = True
+    return head
 
 
-_STATUS_LINES = {f"HTTP/1.1 {status} ".encode(): status for status in range(200, 600)}
+# Under load the answers of one upstream have the same head within the second of their Date.
+_remembered_head = lru_cache(maxsize=256)(read_head)
 
 
 def _status(line: bytes) -> int:
@@ -192,6 +201,12 @@ def _status(line: bytes) -> int:
     if not 100 <= status <= 599 or len(code) != 3:
         raise FramingError(502, "status_line", "its status code is outside 100 to 599")
     return status
+
+
+def _only(before: bytes | None, name: bytes, value: bytes) -> bytes:
+    if before is not None:
+        raise FramingError(502, "duplicate", f"the header {name.decode()} is there twice")
+    return value
 
 
 def _idle_hint(value: bytes) -> int | None:

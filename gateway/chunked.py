@@ -23,13 +23,13 @@ class ChunkedReader:
     when `trailers` allows it; they never reach anybody.
     """
 
-    __slots__ = ("_carry", "_extensions", "_left", "_opened", "_trailers", "_trailing", "ended", "rest")
+    __slots__ = ("_carry", "_closing", "_extensions", "_left", "_trailers", "_trailing", "ended", "rest")
 
     def __init__(self, *, trailers: bool) -> None:
         self._trailers = trailers
         self._carry = b""
         self._left = 0
-        self._opened = False
+        self._closing = False
         self._trailing: int | None = None
         self._extensions = 0
         self.ended = False
@@ -43,32 +43,41 @@ class ChunkedReader:
         position = 0
         size = len(data)
         pieces: list[bytes] = []
-        while not self.ended:
-            if self._left:
-                piece = data[position : position + self._left]
+        while position < size and not self.ended:
+            left = self._left
+            if left:
+                piece = data[position : position + left]
                 pieces.append(piece)
                 position += len(piece)
-                self._left -= len(piece)
-                if self._left:
-                    break
-            advanced = self._trailer(data, position) if self._trailing is not None else self._size(data, position)
+                self._left = left - len(piece)
+                self._closing = not self._left
+                continue
+            if self._closing:
+                advanced = self._close(data, position)
+            elif self._trailing is None:
+                advanced = self._size(data, position)
+            else:
+                advanced = self._trailer(data, position)
             if advanced is None:
                 self._carry = data[position:]
                 break
             position = advanced
-        else:
-            self.rest = data[position:] if position < size else b""
+        if self.ended:
+            self.rest = data[position:]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def _close(self, data: bytes, start: int) -> int | None:
+        """Read the line end after a chunk; None: more bytes are needed."""
+        closing = data[start : start + 2]
+        if closing == b"\r\n":
+            self._closing = False
+            return start + 2
+        if closing == b"\r":
+            return None
+        raise FramingError(400, "chunk_end", "a chunk is not followed by CRLF")
+
     def _size(self, data: bytes, start: int) -> int | None:
-        """Read a size line, and before it the line end that closes the chunk before; None: more bytes are needed."""
-        if self._opened:
-            closing = data[start : start + 2]
-            if closing != b"\r\n":
-                if b"\r\n".startswith(closing):
-                    return None
-                raise FramingError(400, "chunk_end", "a chunk is not followed by CRLF")
-            start += 2
+        """Read a size line; None: more bytes are needed."""
         end = data.find(b"\n", start, start + _SIZE_LINE)
         if end < 0:
             self._check_unfinished(data[start : start + _SIZE_LINE])
@@ -77,7 +86,6 @@ class ChunkedReader:
         if line[-1:] != b"\r":
             raise FramingError(400, "chunk_size", "a chunk's size line does not end in CRLF")
         self._left = self._parse_size(line[:-1])
-        self._opened = True
         if not self._left:
             self._trailing = 0
         return end + 1
@@ -107,7 +115,7 @@ class ChunkedReader:
             if closing == b"\r\n":
                 self.ended = True
                 return start + 2
-            if b"\r\n".startswith(closing):
+            if closing == b"\r":
                 return None
             raise FramingError(400, "trailers", "a chunked body has trailers; send these fields as headers")
         end = data.find(b"\r\n", start)

@@ -150,7 +150,8 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         self._enter(IDLE)
-        self._read_on()
+        if self._paused:
+            self._read_on()
         if not self._advancing and (self._eof or self._reader.buffered):
             self._advance()
 
@@ -218,18 +219,23 @@ class Connection(asyncio.Protocol):
 
     def _step(self) -> bool:
         """One step on; False when more bytes are needed."""
+        reader = self._reader
         exchange = self._exchange
         if exchange is None:
-            head = self._reader.read_head()
+            head = reader.read_head()
             if head is None:
                 self._await_head()
                 return False
             exchange = self._exchange = Exchange(self, head, self._client)
             if head.close:
                 self.last = True
-            if not self._accept(exchange):
+            try:
+                limit = self._listener.handler.on_head(exchange)
+            except Exception as error:
+                self._refuse_early(exchange, error)
                 return True
-        body = self._reader.read_body()
+            reader.allow_body(limit)
+        body = reader.read_body()
         if body is None:
             self._await_body(exchange)
             return False
@@ -283,17 +289,11 @@ class Connection(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
 
-    def _accept(self, exchange: Exchange) -> bool:
-        """Ask the handler whether it wants the request; a refusal closes unless the body is there already."""
-        try:
-            limit = self._listener.handler.on_head(exchange)
-        except Exception as error:
-            if not self._body_is_here():
-                self.last = True
-            exchange.refuse(_as_refusal(error))
-            return False
-        self._reader.allow_body(limit)
-        return True
+    def _refuse_early(self, exchange: Exchange, error: Exception) -> None:
+        """The handler does not want the request; this closes the connection unless the body is there already."""
+        if not self._body_is_here():
+            self.last = True
+        exchange.refuse(_as_refusal(error))
 
     def _body_is_here(self) -> bool:
         """Take off the body of a refused request, if all of it has come; a body that has not is not waited for."""

@@ -9,6 +9,7 @@ connection has to be closed after it, since nobody can tell where a next request
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.chunked import ChunkedReader
 from gateway.errors import FramingError
@@ -18,10 +19,11 @@ from gateway.settings import Limits
 
 _METHOD = bytes(byte for byte in TOKEN if not 97 <= byte <= 122)
 _METHOD_LENGTH = 24
+_MARKS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+_NO_MARK = b"\0"
+_REMEMBERED_DIGITS = 15
 _REFUSED_METHODS = {"CONNECT": "opens a tunnel", "TRACE": "reflects credentials"}
 _BLANK_LINES = 2
-
-_KNOWN_METHODS = {name.encode(): name for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
 
 _HOST, _LENGTH, _CODING, _CONNECTION, _EXPECT, _DROPPED, _OVERRIDE, _CORDON = range(1, 9)
 
@@ -72,11 +74,21 @@ class RequestHead:
         self.target = target
         self.headers = headers
         self.cordon: Sequence[Field] = ()
+        self.length: int | None = 0
+        self.close = self.expects = False
         self.host = ""
         self.port: int | None = None
-        self.length: int | None = 0
-        self.close = False
-        self.expects = False
+
+    def again(self, length: int) -> RequestHead:
+        """The same head for another request, with a body of this length."""
+        head = RequestHead(self.method, self.path, self.query, self.target, self.headers)
+        head.host = self.host
+        head.port = self.port
+        head.cordon = self.cordon
+        head.length = length
+        head.close = self.close
+        head.expects = self.expects
+        return head
 
     def value(self, name: bytes) -> bytes:
         """The first value of the header with this lower-case name, empty where there is none."""
@@ -95,8 +107,8 @@ class RequestReader:
     """The requests of one connection, one after the other."""
 
     __slots__ = (
-        "_at", "_blank_lines", "_body", "_body_limit", "_buffer", "_chunked", "_head_limit", "_left", "_limits",
-        "_scanned",
+        "_at", "_before", "_blank_lines", "_body", "_body_limit", "_buffer", "_chunked", "_head_limit", "_last",
+        "_left", "_limits", "_mark", "_scanned", "_tail",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -111,6 +123,10 @@ class RequestReader:
         self._body = bytearray()
         self._body_limit = 0
         self._chunked: ChunkedReader | None = None
+        # The last head, cut at its Content-Length: `_before`, `_mark`, the digits, `_tail`.
+        self._last: RequestHead | None = None
+        self._before = self._tail = b""
+        self._mark = _NO_MARK
 
     @property
     def buffered(self) -> int:
@@ -137,12 +153,36 @@ class RequestReader:
         if end < 0 or end - start > self._head_limit:
             self._check_partial(buffer, start)
             return None
-        head = parse_head(buffer[start:end], self._limits)
+        raw = buffer[start:end]
+        head = self._like_last(raw)
+        if head is None:
+            head = parse_head(raw, self._limits)
+            self._remember(raw, head)
         self._at = end + 4
         self._scanned = self._blank_lines = 0
         self._left = head.length or 0
         self._chunked = ChunkedReader(trailers=False) if head.length is None else None
         return head
+
+    def _like_last(self, raw: bytes) -> RequestHead | None:
+        """The head, if it is the one before on this connection but for the number in Content-Length.
+
+        Clients mostly repeat their heads; what was read strictly once need not be read again.
+        """
+        before, mark, after = raw.partition(self._mark)
+        digits, _, tail = after.partition(b"\r\n")
+        if self._last is None or before != self._before or tail != self._tail:
+            return None
+        if not mark:
+            return self._last.again(0)
+        return self._last.again(int(digits)) if digits.isdigit() and len(digits) <= _REMEMBERED_DIGITS else None
+
+    def _remember(self, raw: bytes, head: RequestHead) -> None:
+        mark = next((mark for mark in _MARKS if mark in raw), _NO_MARK)
+        self._mark = mark
+        self._before, _, after = raw.partition(mark)
+        digits, _, self._tail = after.partition(b"\r\n")
+        self._last = head if digits.isdigit() or (mark is _NO_MARK and head.length == 0) else None
 
     def allow_body(self, limit: int) -> None:
         """Set the largest body, in bytes, of the request whose head was read. Raises FramingError (413)."""
@@ -200,12 +240,11 @@ class RequestReader:
 
 def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     """Read one whole head, without the empty line that ends it. Raises FramingError."""
-    lines = split_head(raw, limits.header_line, limits.header_count)
-    method, form = _split_request_line(lines[0], limits)
-    authority = None
-    if form[:1] != b"/":
-        authority, form = _split_absolute(form)
-    path, query, target = normalise_target(form)
+    lines = split_head(raw)
+    _check_limits(raw, lines, limits)
+    line = lines[0]
+    read = _remembered_request_line if len(line) <= _REMEMBERED_LENGTH else _read_request_line
+    method, path, query, target, authority = read(line)
     del lines[0]
     headers, special = _FIELDS.read(lines)
     head = RequestHead(method, path, query, target, headers)
@@ -215,19 +254,35 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     return head
 
 
-def _split_request_line(line: bytes, limits: Limits) -> tuple[str, bytes]:
-    """Method and target of a request line (RFC 9112 §3), which must end in HTTP/1.1."""
-    if len(line) > limits.request_line:
+def _check_limits(raw: bytes, lines: list[bytes], limits: Limits) -> None:
+    if len(lines[0]) > limits.request_line:
         raise FramingError(414, "request_line", f"the request line is longer than {limits.request_line} bytes")
+    if len(lines) > limits.header_count + 1:
+        raise FramingError(431, "header_count", f"the request has more than {limits.header_count} header lines")
+    longest = limits.header_line
+    if len(raw) > longest and any(len(line) > longest for line in lines[1:]):
+        raise FramingError(431, "header_line", f"a header line is longer than {longest} bytes")
+
+
+def _read_request_line(line: bytes) -> tuple[str, str, str, bytes, bytes | None]:
+    """Method, path, query, canonical target and authority (None: not given) of a request line (RFC 9112 §3)."""
     parts = line.split(b" ")
     if len(parts) != 3:
         raise FramingError(400, "request_line", "the request line is not method, target and version")
-    method, target, version = parts
+    method, form, version = parts
     if version != b"HTTP/1.1":
         if not version.startswith(b"HTTP/"):
             raise FramingError(400, "request_line", "the request line does not end in a version of HTTP")
         raise FramingError(505, "version", "this gateway speaks HTTP/1.1")
-    return _KNOWN_METHODS.get(method) or _checked_method(method), target
+    name = _checked_method(method)
+    authority = None
+    if not form.startswith(b"/"):
+        authority, form = _split_absolute(form)
+    return name, *normalise_target(form), authority
+
+
+_REMEMBERED_LENGTH = 256
+_remembered_request_line = lru_cache(maxsize=512)(_read_request_line)
 
 
 def _checked_method(method: bytes) -> str:
@@ -254,15 +309,16 @@ def _split_absolute(form: bytes) -> tuple[bytes, bytes]:
 
 def _apply(head: RequestHead, special: list[Entry]) -> None:
     """Read the fields that frame the message or stay on this connection, and refuse what has two readings."""
-    once: dict[int, bytes] = {}
-    connection = b""
+    host = length = coding = connection = None
     for role, (name, value) in special:
-        if role <= _CODING:
-            if role in once:
-                raise FramingError(400, name.decode().replace("-", "_"), f"the header {name.decode()} is there twice")
-            once[role] = value
+        if role == _HOST:
+            host = _only(host, name, value)
+        elif role == _LENGTH:
+            length = _only(length, name, value)
+        elif role == _CODING:
+            coding = _only(coding, name, value)
         elif role == _CONNECTION:
-            connection += b"," + value.lower() if connection else value.lower()
+            connection = value.lower() if connection is None else connection + b"," + value.lower()
         elif role == _CORDON:
             head.cordon = (*head.cordon, (name, value))
         elif role == _EXPECT:
@@ -270,18 +326,26 @@ def _apply(head: RequestHead, special: list[Entry]) -> None:
                 raise FramingError(417, "expect", "the only expectation that is met is 100-continue")
             head.expects = True
         elif role == _OVERRIDE:
-            raise FramingError(
-                400, "override", f"the header {name.decode()} is refused; send the method and path meant"
-            )
-    if len(dict(head.headers)) != len(head.headers):
-        _check_repeated(head.headers)
-    host = once.get(_HOST)
+            what = f"the header {name.decode()} is refused; send the method and path that are meant"
+            raise FramingError(400, "override", what)
     if host is None:
         raise FramingError(400, "host", "the request has no Host header")
     head.host, head.port = normalise_host(host)
-    head.length = _body_length(once.get(_LENGTH), once.get(_CODING))
-    if connection and connection != b"keep-alive":
+    if coding is not None:
+        _check_coding(coding, length)
+        head.length = None
+    elif length is not None:
+        head.length = parse_length(length)
+    if len(dict(head.headers)) != len(head.headers):
+        _check_repeated(head.headers)
+    if connection is not None and connection != b"keep-alive":
         _apply_connection(head, connection)
+
+
+def _only(before: bytes | None, name: bytes, value: bytes) -> bytes:
+    if before is not None:
+        raise FramingError(400, name.decode().replace("-", "_"), f"the header {name.decode()} is there twice")
+    return value
 
 
 def _check_repeated(fields: list[Field]) -> None:
@@ -292,15 +356,12 @@ def _check_repeated(fields: list[Field]) -> None:
             raise FramingError(400, "duplicate", f"the header {name.decode()} is there twice")
 
 
-def _body_length(length: bytes | None, coding: bytes | None) -> int | None:
-    """How the body is framed (RFC 9112 §6.3): its length, or None for chunked."""
-    if coding is None:
-        return 0 if length is None else parse_length(length)
+def _check_coding(coding: bytes, length: bytes | None) -> None:
+    """A body whose length is not known beforehand is chunked and nothing else (RFC 9112 §6.3)."""
     if length is not None:
         raise FramingError(400, "framing", "the request has both Content-Length and Transfer-Encoding")
     if coding.lower() != b"chunked":
         raise FramingError(400, "transfer_encoding", "the only Transfer-Encoding that is read is chunked, once")
-    return None
 
 
 def _apply_connection(head: RequestHead, connection: bytes) -> None:
@@ -311,7 +372,7 @@ def _apply_connection(head: RequestHead, connection: bytes) -> None:
 
 def forward_headers(head: RequestHead, drop: frozenset[bytes] = frozenset()) -> list[Field]:
     """The fields to forward, without those in `drop` (lower-case names; for example the client's credentials)."""
-    return [field for field in head.headers if field[0] not in drop] if drop else head.headers
+    return [field for field in head.headers if field[0] not in drop] if drop else list(head.headers)
 
 
 def _too_large(limit: int) -> FramingError:

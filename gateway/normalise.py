@@ -20,7 +20,6 @@ _PATH = _UNRESERVED + b"!$&'()*+,;=:@/"
 _QUERY = _PATH + b"?"
 _QUERY_TOLERATED = b'[]{}|^`"<>\\'
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_REMEMBERED_LENGTH = 256
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(
@@ -30,11 +29,6 @@ _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@/]+)(?::([1-9][0-9]{0,4}))?")
 
 
 def normalise_target(raw: bytes) -> tuple[str, str, bytes]:
-    """`read_target`, remembering the few short targets that most requests have."""
-    return _remembered_target(raw) if len(raw) <= _REMEMBERED_LENGTH else read_target(raw)
-
-
-def read_target(raw: bytes) -> tuple[str, str, bytes]:
     """Path (decoded), query (canonical text) and canonical target of an origin-form target (RFC 9112 §3.2.1).
 
     The canonical target keeps reserved characters as they came (`;` and `%3B` are not the same), decodes what need not
@@ -51,9 +45,6 @@ def read_target(raw: bytes) -> tuple[str, str, bytes]:
         return path, "", target
     query = raw_query if not raw_query.translate(None, _QUERY) else _normalise_query(raw_query)
     return path, query.decode("ascii"), target + b"?" + query
-
-
-_remembered_target = lru_cache(maxsize=512)(read_target)
 
 
 def _normalise_path(raw: bytes) -> tuple[str, bytes]:

@@ -64,10 +64,13 @@ _SPENT = _Spent()
 
 
 class UpstreamCall:
-    """One request on its way. `length` is the answer's Content-Length once its head is there (None: not given)."""
+    """One request on its way. `length` is the answer's Content-Length once its head is there (None: not given).
+
+    `request` is the head as it is sent and, unless that is large, the body; else the body is in `body`.
+    """
 
     __slots__ = (
-        "_pool", "_task", "connection", "length", "method", "over", "paused", "peer", "request", "sink",
+        "_pool", "_task", "body", "connection", "length", "method", "over", "paused", "peer", "request", "sink",
     )  # fmt: skip
 
     def __init__(
@@ -75,13 +78,15 @@ class UpstreamCall:
         pool: UpstreamPool,
         peer: Peer,
         method: str,
-        request: tuple[bytes, ...],
+        request: bytes,
+        body: bytes,
         sink: AnswerSink,
     ) -> None:
         self._pool = pool
         self._task: asyncio.Task[None] | None = None
         self.peer = peer
         self.request = request
+        self.body = body
         self.sink = sink
         self.method = method
         self.connection: UpstreamConnection | None = None
@@ -92,7 +97,7 @@ class UpstreamCall:
     @property
     def repeatable(self) -> bool:
         """Whether sending the request twice does no more than sending it once (RFC 9110 §9.2.2)."""
-        return self.method in _REPEATABLE or _KEY in self.request[0].partition(b"\r\n\r\n")[0]
+        return self.method in _REPEATABLE or _KEY in self.request.partition(b"\r\n\r\n")[0]
 
     def pause(self) -> None:
         """Read no more of the answer for now."""
@@ -122,7 +127,7 @@ class UpstreamCall:
         sink, self.sink = self.sink, _SPENT
         self.over = True
         self.connection = None
-        self.request = ()
+        self.request = self.body = b""
         return sink
 
     def fail(self, error: UpstreamError) -> None:
@@ -204,13 +209,14 @@ class UpstreamPool:
         for a CA file that cannot be read. A kept-alive connection that turns out closed is replaced once, when the
         request is safe to repeat (an idempotent method, or an idempotency key) and nothing of an answer came.
         """
-        peer = self._peer(endpoint)
+        known = self._known.get(id(endpoint))
+        peer = known[1] if known is not None else self._peer(endpoint)
         if b" " in target or b"\n" in target:
             raise ValueError("a request target to be sent has a blank or a line end in it")
-        length = b"content-length: %d\r\n" % len(body) if body or method in _WITH_BODY else b""
-        head = b"".join((method.encode(), b" ", peer.base, target, peer.fixed, length, write_fields(headers), b"\r\n"))
-        request = (head + body,) if len(body) <= _JOINED_BODY else (head, body)
-        call = UpstreamCall(self, peer, method, request, sink)
+        length = b"content-length: %d\r\n\r\n" % len(body) if body or method in _WITH_BODY else b"\r\n"
+        joined = body if len(body) <= _JOINED_BODY else b""
+        head = b"".join((method.encode(), b" ", peer.base, target, peer.fixed, write_fields(headers), length, joined))
+        call = UpstreamCall(self, peer, method, head, b"" if joined else body, sink)
         while peer.idle:
             connection = peer.idle.pop()
             self._idle -= 1
@@ -244,9 +250,6 @@ class UpstreamPool:
 
     def _peer(self, endpoint: Endpoint) -> Peer:
         """The peer of an endpoint; a reloaded configuration's equal endpoint shares it."""
-        known = self._known.get(id(endpoint))
-        if known is not None:
-            return known[1]
         key = (endpoint.url, endpoint.ca)
         peer = self._peers.get(key)
         if peer is None:

@@ -42,7 +42,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Send the call's request and hand on what comes back."""
         call.connection = self
         self._call = call
-        if not self.open:
+        if self._closed:
             self._pool.loop.call_soon(self._broken, "closed the connection")
             return
         self._reader = AnswerReader(self._pool.limits, for_head=call.method == "HEAD")
@@ -50,8 +50,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.pause()
         self.deadline = self._pool.sweep.now + self._pool.first_byte_time
         self._sent = True
-        for piece in call.request:
-            self._transport.write(piece)
+        self._transport.write(call.request)
+        if call.body:
+            self._transport.write(call.body)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the upstream, in whatever cut."""
@@ -59,17 +60,18 @@ class UpstreamConnection(asyncio.Protocol):
         if call is None or reader is None:
             self.drop()
             return
-        begun = reader.status
+        begun = reader.head is not None
         try:
             content = reader.feed(data)
         except FramingError as error:
             self._fail("protocol", f"endpoint {self.peer.name} sent a malformed answer: {error.detail}")
             return
+        head = reader.head
         sink = call.sink
-        if not begun and reader.status:
-            call.length = reader.length
-            call.request = ()
-            sink.on_answer_head(reader.status, reader.headers)
+        if head is not None and not begun:
+            call.length = head.length
+            call.request = call.body = b""
+            sink.on_answer_head(head.status, list(head.headers))
         if content and not call.over:
             sink.on_answer_data(content)
         if call.over:
@@ -82,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The upstream sends no more."""
         call, reader = self._call, self._reader
-        if call is not None and reader is not None and reader.status:
+        if call is not None and reader is not None and reader.head is not None:
             try:
                 reader.end()
             except FramingError as error:
@@ -143,8 +145,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Wait for the next call in the pool; False when the pool has enough or the upstream will not wait."""
         pool = self._pool
         seconds = pool.idle_time
-        if reader.idle_hint is not None:
-            seconds = min(seconds, reader.idle_hint - 1)
+        if reader.head is not None and reader.head.idle_hint is not None:
+            seconds = min(seconds, reader.head.idle_hint - 1)
         self.deadline = pool.sweep.now + seconds
         return seconds > 0 and pool.keep(self)
 

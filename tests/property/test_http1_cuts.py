@@ -71,6 +71,43 @@ def test_a_request_reader_holds_no_more_than_its_limits(pieces: list[bytes]) -> 
         assert 400 <= error.status < 600
 
 
+HEADS = st.sampled_from(
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabcd",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3 \r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\nX: 1\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\nX: 2\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nCONTENT-LENGTH: 3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Content-Length: 3\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: b\r\n\r\n",
+    ]
+)
+
+
+@given(st.lists(HEADS, min_size=1, max_size=12))
+@settings(max_examples=400, deadline=None)
+def test_what_a_connection_remembers_of_its_last_head_changes_nothing(requests: list[bytes]) -> None:
+    together = read_all(requests, LIMITS)
+    expected = []
+    for request in requests:
+        alone = read_all([request], LIMITS)
+        expected += alone.requests
+        if alone.refusal is not None:
+            assert together.refusal == alone.refusal
+            break
+    else:
+        assert together.refusal is None
+    assert together.requests == expected
+
+
 def read_answer(pieces: list[bytes], *, for_head: bool) -> tuple[object, ...]:
     reader = AnswerReader(LIMITS, for_head=for_head)
     content = b""
@@ -81,7 +118,8 @@ def read_answer(pieces: list[bytes], *, for_head: bool) -> tuple[object, ...]:
             content += reader.feed(piece)
     except FramingError as error:
         return "refused", error.code
-    return reader.status, reader.headers, content, reader.complete, reader.length
+    head = reader.head
+    return head and (head.status, head.headers, head.length), content, reader.complete
 
 
 @given(ANSWER_TALK, st.lists(st.integers(0, 10_000), max_size=12), st.booleans())

@@ -220,3 +220,20 @@ def test_uncommon_methods_pass(method: str) -> None:
 @pytest.mark.parametrize("name", ["Set-Thing", "accept", "cache-control"])
 def test_lists_may_be_spread_over_several_fields(name: str) -> None:
     assert len(head_of(f"{name}: a", f"{name}: b").headers) == 2
+
+
+def test_a_repeated_head_is_another_head_with_its_own_length() -> None:
+    request = b"POST /a?b HTTP/1.1\r\nHost: a:1\r\nX-Cordon-Key: k\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+    reader = reader_with(request % (3, b"abc") + request % (5, b"defgh"))
+    heads = []
+    for body in (b"abc", b"defgh"):
+        head = reader.read_head()
+        assert head is not None
+        reader.allow_body(5)
+        assert reader.read_body() == body
+        heads.append(head)
+    first, second = heads
+    assert first is not second
+    assert (first.length, second.length) == (3, 5)
+    for name in RequestHead.__slots__:
+        assert name == "length" or getattr(first, name) == getattr(second, name)

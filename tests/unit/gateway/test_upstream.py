@@ -32,7 +32,7 @@ def test_a_request_goes_out_framed_and_its_answer_comes_back() -> None:
             port = str(upstream.port).encode()
             assert seen == [
                 b"POST /v1/chat?x=1 HTTP/1.1\r\nhost: 127.0.0.1:" + port + b"\r\naccept-encoding: identity\r\n"
-                b"content-length: 4\r\nx-a: b\r\n\r\nbody"
+                b"x-a: b\r\ncontent-length: 4\r\n\r\nbody"
             ]
 
     uvloop.run(scenario())
