@@ -37,7 +37,9 @@ IDLE_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 MOST_WAITING = 10_000
 STORE_SHARE = 20
-"""A store that took a second is followed by at least this many seconds without one."""
+"""A store that took a second is followed by this many seconds without one: storing stays a small part of the work."""
+LONGEST_STORE_PAUSE = 10.0
+"""But by no more: what was stored last is where a crash begins again."""
 
 _log = structlog.get_logger("cordon.detectors")
 
@@ -227,25 +229,35 @@ class Follower:
                 self._statements += writes
                 self._store_after = 0.0
         if self._storing is None and self._unstored and not len(self._outbox) and time.monotonic() >= self._store_after:
-            self._storing = asyncio.create_task(self._store())
+            self._begin_store()
 
-    async def _store(self) -> None:
-        """Store place, snapshots and projections, as they are now, without holding up the loop."""
+    def _begin_store(self) -> None:
+        """Take place, snapshots and projections now, and have them stored without holding up the loop.
+
+        They are taken here and not in the task: before that runs, more may be observed whose effects are not written
+        yet, and a place beyond them would lose these effects in a crash.
+        """
+        assert not len(self._outbox)
         place, statements = self._next, list(self._statements)
         rows = [
             {"name": c.name, "version": c.version, "next_index": place, "snapshot": orjson.dumps(c.snapshot())}
             for c in self._consumers
         ]
+        self._storing = asyncio.create_task(self._store(place, rows, statements))
+
+    async def _store(self, place: int, rows: Sequence[dict[str, object]], statements: Sequence[Executable]) -> None:
         started = time.monotonic()
+        pause = self._settings.cursor_seconds
         try:
             await asyncio.to_thread(self._commit, rows, statements)
             self._stored = place
             del self._statements[: len(statements)]
+            pause = max(pause, min((time.monotonic() - started) * STORE_SHARE, LONGEST_STORE_PAUSE))
         except SQLAlchemyError as error:
             _log.warning("place_not_stored", problem=str(error.__cause__ or error))
         finally:
-            took = time.monotonic() - started
-            self._store_after = time.monotonic() + max(self._settings.cursor_seconds, took * STORE_SHARE)
+            # What was projected meanwhile is waited for by people, however long this took.
+            self._store_after = time.monotonic() + (RETRY_SECONDS if self._statements else pause)
             self._storing = None
             self._awake.set()
 
@@ -262,5 +274,7 @@ class Follower:
         """Store once more, so that the next start has nothing to see again."""
         if self._storing is not None:
             await self._storing
-        if self._unstored and not len(self._outbox):
-            await self._store()
+        self._store_after = 0.0
+        self._store_if_due()
+        if self._storing is not None:
+            await self._storing
