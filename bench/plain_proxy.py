@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import sys
+from collections.abc import Sequence
 
 import uvloop
 
@@ -32,7 +33,7 @@ class Relay:
         self.exchange = exchange
         self.call: UpstreamCall
 
-    def on_answer_head(self, status: int, headers: list[Field]) -> None:
+    def on_answer_head(self, status: int, headers: Sequence[Field]) -> None:
         self.exchange.start(status, headers, self.call.length)
 
     def on_answer_data(self, data: bytes) -> None:

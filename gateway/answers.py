@@ -43,7 +43,7 @@ class AnswerHead:
 
     def __init__(self, status: int) -> None:
         self.status = status
-        self.headers: list[Field] = []
+        self.headers: tuple[Field, ...] = ()
         self.count = 0
         self.length: int | None = None
         self.chunked = False
@@ -158,7 +158,7 @@ def read_head(raw: bytes) -> AnswerHead:
     lines = split_head(raw)
     head = AnswerHead(_status(lines[0]))
     del lines[0]
-    head.headers, special = _FIELDS.read(lines)
+    fields, special = _FIELDS.read(lines)
     head.count = len(lines)
     is_old = raw.startswith(b"HTTP/1.0")
     length = coding = None
@@ -174,8 +174,7 @@ def read_head(raw: bytes) -> AnswerHead:
             head.idle_hint = _idle_hint(value)
     options = {option.strip(b" \t") for option in connection.split(b",")} if connection else frozenset()
     head.lasting = not is_old and b"close" not in options
-    if options:
-        head.headers = [field for field in head.headers if field[0] not in options]
+    head.headers = tuple(field for field in fields if field[0] not in options) if options else tuple(fields)
     if length is not None:
         head.length = parse_length(length)
     if coding is not None:

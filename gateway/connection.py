@@ -144,12 +144,15 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """The answer has ended; go on with the next request."""
+        listener = self._listener
         self._exchange = None
-        self._hold(0)
+        listener.budget.held -= self._held
+        self._held = 0
         if self.last:
             self._close()
             return
-        self._enter(IDLE)
+        self._phase = IDLE
+        self.deadline = listener.sweep.now + listener.times[IDLE]
         if self._paused:
             self._read_on()
         if not self._advancing and (self._eof or self._reader.buffered):
@@ -189,11 +192,12 @@ class Connection(asyncio.Protocol):
         """Take requests out of the reader until one is under way or more bytes are needed."""
         self._advancing = True
         try:
-            for _ in range(_BURST):
-                if self._phase >= CALL or not self._step():
+            left = _BURST
+            while self._phase < CALL and self._step():
+                left -= 1
+                if not left:
+                    self._later()
                     break
-            else:
-                self._later()
         except FramingError as error:
             self._reject(_malformed(error))
         except Refusal as refusal:

@@ -56,6 +56,8 @@ _SINGLE = (b"authorization", b"x-api-key", b"content-type", b"content-encoding",
 class RequestHead:
     """One request's head in its normalised form: what identity, routing and policy read is what is forwarded.
 
+    Not to be changed: requests of one connection may share it.
+
     - `method`: an upper-case token; `host` (lower case) and `port` (None: not given)
     - `path`: decoded text without dot segments; `query`: canonical text without its '?'
     - `target`: canonical path and query as bytes, for forwarding
@@ -67,7 +69,7 @@ class RequestHead:
 
     __slots__ = ("close", "cordon", "expects", "headers", "host", "length", "method", "path", "port", "query", "target")
 
-    def __init__(self, method: str, path: str, query: str, target: bytes, headers: list[Field]) -> None:
+    def __init__(self, method: str, path: str, query: str, target: bytes, headers: Sequence[Field]) -> None:
         self.method = method
         self.path = path
         self.query = query
@@ -174,8 +176,11 @@ class RequestReader:
         if self._last is None or before != self._before or tail != self._tail:
             return None
         if not mark:
-            return self._last.again(0)
-        return self._last.again(int(digits)) if digits.isdigit() and len(digits) <= _REMEMBERED_DIGITS else None
+            return self._last
+        if not digits.isdigit() or len(digits) > _REMEMBERED_DIGITS:
+            return None
+        length = int(digits)
+        return self._last if length == self._last.length else self._last.again(length)
 
     def _remember(self, raw: bytes, head: RequestHead) -> None:
         mark = next((mark for mark in _MARKS if mark in raw), _NO_MARK)
@@ -348,7 +353,7 @@ def _only(before: bytes | None, name: bytes, value: bytes) -> bytes:
     return value
 
 
-def _check_repeated(fields: list[Field]) -> None:
+def _check_repeated(fields: Sequence[Field]) -> None:
     """Lists may be spread over several fields; of what has one value, readers differ on which of two they take."""
     names = [field[0] for field in fields]
     for name in _SINGLE:
@@ -370,9 +375,9 @@ def _apply_connection(head: RequestHead, connection: bytes) -> None:
     head.headers = [field for field in head.headers if field[0] not in options]
 
 
-def forward_headers(head: RequestHead, drop: frozenset[bytes] = frozenset()) -> list[Field]:
+def forward_headers(head: RequestHead, drop: frozenset[bytes] = frozenset()) -> Sequence[Field]:
     """The fields to forward, without those in `drop` (lower-case names; for example the client's credentials)."""
-    return [field for field in head.headers if field[0] not in drop] if drop else list(head.headers)
+    return [field for field in head.headers if field[0] not in drop] if drop else head.headers
 
 
 def _too_large(limit: int) -> FramingError:

@@ -27,7 +27,7 @@ _JOINED_BODY = 65_536
 class AnswerSink(Protocol):
     """Takes one answer: one head, any number of data, then either the end or an error. Never called by `request`."""
 
-    def on_answer_head(self, status: int, headers: list[Field]) -> None:
+    def on_answer_head(self, status: int, headers: Sequence[Field]) -> None:
         """Final status and end-to-end headers, names in lower case."""
         ...
 
@@ -47,7 +47,7 @@ class AnswerSink(Protocol):
 class _Spent:
     """The sink of a call that is over."""
 
-    def on_answer_head(self, status: int, headers: list[Field]) -> None:
+    def on_answer_head(self, status: int, headers: Sequence[Field]) -> None:
         """Nobody listens."""
 
     def on_answer_data(self, data: bytes) -> None:
@@ -148,7 +148,9 @@ class UpstreamCall:
             return
         finally:
             self._task = None
-        connection.send(self)
+        if not connection.send(self):
+            detail = f"endpoint {self.peer.name} closed the connection as soon as it was open"
+            self.fail(UpstreamError("reset", detail, sent=False))
 
 
 class Peer:
@@ -220,8 +222,7 @@ class UpstreamPool:
         while peer.idle:
             connection = peer.idle.pop()
             self._idle -= 1
-            if connection.open:
-                connection.send(call)
+            if connection.send(call):
                 return call
         call.dial()
         return call

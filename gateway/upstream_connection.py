@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class UpstreamConnection(asyncio.Protocol):
     """Without a call it is idle in the pool; bytes that come then make it unfit, since nobody asked for them."""
 
-    __slots__ = ("_call", "_closed", "_paused", "_pool", "_reader", "_sent", "_transport", "_used", "deadline", "peer")
+    __slots__ = ("_call", "_closed", "_paused", "_pool", "_reader", "_transport", "_used", "deadline", "peer")
 
     def __init__(self, pool: UpstreamPool, peer: Peer) -> None:
         self.peer = peer
@@ -24,7 +24,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self._call: UpstreamCall | None = None
         self._reader: AnswerReader | None = None
-        self._used = self._sent = False
+        self._used = False
         self._closed = True
         self._paused = False
 
@@ -33,26 +33,22 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._closed = False
 
-    @property
-    def open(self) -> bool:
-        """Whether a request may be sent; False from the moment at which the upstream was seen to close."""
-        return not self._closed and not self._transport.is_closing()
-
-    def send(self, call: UpstreamCall) -> None:
-        """Send the call's request and hand on what comes back."""
+    def send(self, call: UpstreamCall) -> bool:
+        """Send the call's request and hand on what comes back; False when the upstream was seen to close."""
+        transport = self._transport
+        if self._closed or transport.is_closing():
+            return False
+        pool = self._pool
         call.connection = self
         self._call = call
-        if self._closed:
-            self._pool.loop.call_soon(self._broken, "closed the connection")
-            return
-        self._reader = AnswerReader(self._pool.limits, for_head=call.method == "HEAD")
+        self._reader = AnswerReader(pool.limits, for_head=call.method == "HEAD")
         if call.paused:
             self.pause()
-        self.deadline = self._pool.sweep.now + self._pool.first_byte_time
-        self._sent = True
-        self._transport.write(call.request)
+        self.deadline = pool.sweep.now + pool.first_byte_time
+        transport.write(call.request)
         if call.body:
-            self._transport.write(call.body)
+            transport.write(call.body)
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the upstream, in whatever cut."""
@@ -71,7 +67,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head is not None and not begun:
             call.length = head.length
             call.request = call.body = b""
-            sink.on_answer_head(head.status, list(head.headers))
+            sink.on_answer_head(head.status, head.headers)
         if content and not call.over:
             sink.on_answer_data(content)
         if call.over:
@@ -111,14 +107,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more for now; the time that passes is not the upstream's."""
-        if not self._paused and self.open:
+        if not self._paused and not self._transport.is_closing():
             self._paused = True
             self.deadline = NEVER
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        if self._paused and self.open:
+        if self._paused and not self._transport.is_closing():
             self._paused = False
             self.deadline = self._pool.sweep.now + self._pool.answer_idle_time
             self._transport.resume_reading()
@@ -134,10 +130,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _complete(self, call: UpstreamCall, reader: AnswerReader) -> None:
         self._call = self._reader = None
         self._used = True
-        self._sent = False
         if self._paused:
             self.resume()
-        if not reader.reusable or self._closed or self._transport.get_write_buffer_size() or not self._rest(reader):
+        if not reader.reusable or self._transport.get_write_buffer_size() or not self._rest(reader):
             self.drop()
         call.finish().on_answer_end()
 
@@ -157,11 +152,11 @@ class UpstreamConnection(asyncio.Protocol):
         if call is None or call.over:
             return
         untouched = reader is None or not reader.touched
-        if self._used and untouched and (call.repeatable or not self._sent):
+        if self._used and untouched and call.repeatable:
             call.dial()
             return
         when = "before it answered" if untouched else "before its answer was complete"
-        call.fail(UpstreamError("reset", f"endpoint {self.peer.name} {how} {when}", sent=self._sent))
+        call.fail(UpstreamError("reset", f"endpoint {self.peer.name} {how} {when}", sent=True))
 
     def _fail(self, kind: UpstreamFault, detail: str) -> None:
         call = self._call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -126,8 +126,8 @@ class Kept:
     def content(self) -> bytes:
         return b"".join(self._pieces)
 
-    def on_answer_head(self, status: int, headers: list[Field]) -> None:
-        self.status, self.headers = status, headers
+    def on_answer_head(self, status: int, headers: Sequence[Field]) -> None:
+        self.status, self.headers = status, list(headers)
         self.tell("head")
 
     def on_answer_data(self, data: bytes) -> None:

@@ -19,7 +19,7 @@ def reader(*, for_head: bool = False, limits: Limits = LIMITS) -> AnswerReader:
 def said(answer: AnswerReader) -> tuple[int, list[Field], int | None]:
     """Status, headers and length that the head tells."""
     assert answer.head is not None
-    return answer.head.status, answer.head.headers, answer.head.length
+    return answer.head.status, list(answer.head.headers), answer.head.length
 
 
 def test_an_answer_with_a_length_is_complete_at_its_last_byte() -> None:
