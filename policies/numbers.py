@@ -16,7 +16,7 @@ import re2
 LARGEST: Final = 2**53
 
 # Found inside strings too, which is harmless: the slow check after it is exact.
-_SUSPECT: Final = re2.compile(rb"[:,\[\s]-?[0-9.]{16}|[:,\[\s]-?[0-9.]+[eE]\+?[0-9]{2}|^\s*-?[0-9]")
+_SUSPECT: Final = re2.compile(rb"[:,\[\s]-?[0-9.]{16}|[:,\[\s]-?[0-9.]+[eE]|^\s*-?[0-9]")
 
 
 def exact(text: str) -> bool:
