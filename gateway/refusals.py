@@ -87,10 +87,8 @@ def _anthropic(refusal: Refusal, call: str) -> dict[str, object]:
 
 def _message(refusal: Refusal) -> str:
     """The vendors' shapes have one text field, so the reasons are told in it."""
-    told = [refusal.detail]
-    for reason in refusal.reasons:
-        told.append(f"[{reason.get('rule', '')}] {reason.get('detail', '')} {reason.get('fix', '')}".rstrip())
-    return " ".join(told)
+    told = (f"[{each.get('rule', '')}] {each.get('detail', '')} {each.get('fix', '')}" for each in refusal.reasons)
+    return " ".join([refusal.detail, *map(str.rstrip, told)])
 
 
 def _phrase(status: int) -> str:
