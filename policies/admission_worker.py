@@ -47,7 +47,6 @@ def examine(request: dict[str, Any], at: Callable[[str, str], None]) -> dict[str
     from policies.rego.inspection import inspect
     from policies.rego.lexer import check_brackets
     from policies.rego.names import Names
-    from policies.rego.rewriting import rewrite
 
     problems: list[Problem] = []
     for file, text in request["modules"].items():
@@ -63,7 +62,7 @@ def examine(request: dict[str, Any], at: Callable[[str, str], None]) -> dict[str
     if any(problem.severity == "error" for problem in problems):
         return {"problems": _plain(problems)}
     at("rewrite", "")
-    exact, unguarded = rewrite(modules, request["data"])
+    exact, unguarded = _rewritten(modules, request["data"])
     problems += unguarded
     if unguarded:
         return {"problems": _plain(problems)}
@@ -89,6 +88,22 @@ def _parse(texts: dict[str, str], at: Callable[[str, str], None]) -> tuple[list[
             message = f"takes more than {PARSE_SECONDS:g} s to parse"
             problems.append(Problem(file, 0, 0, "cost", message, "nest less, or split the file"))
     return modules, problems
+
+
+def _rewritten(modules: list[Any], data: dict[str, Any]) -> tuple[dict[str, str], list[Any]]:
+    from policies.errors import Problem
+    from policies.rego.builtins import OPA_SERVER
+    from policies.rego.failure import parse_problem
+    from policies.rego.rewriting import rewrite
+
+    try:
+        return rewrite(modules, data)
+    except RecursionError as error:
+        return {}, [Problem(".", 0, 0, "rewrite", str(error), OPA_SERVER)]
+    except Exception as error:
+        found = parse_problem("", str(error), "rewrite")
+        message = "an expression near here cannot be made to mean what it means to OPA"
+        return {}, [Problem(found.file, found.line, 0, "rewrite", message, "write it more simply, or " + OPA_SERVER)]
 
 
 def _missing(names: Any, rules: Sequence[str]) -> list[Any]:

@@ -38,3 +38,15 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
         at = skip.get(place, place)
     parts.append(source[at:])
     return b"".join(parts).decode()
+
+
+def outermost(edits: Iterable[Edit]) -> list[Edit]:
+    """The edits without those that lie in a part which another one replaces."""
+    kept: list[Edit] = []
+    end = 0
+    for edit in sorted(edits, key=lambda each: (each.start, -each.end)):
+        if edit.start >= end:
+            kept.append(edit)
+            if edit.after is None:
+                end = edit.end
+    return kept

@@ -12,7 +12,7 @@ from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
 from policies.rego.imports import check_imports
 from policies.rego.names import Names, known
-from policies.rego.negation import check_negation
+from policies.rego.negation import check_every, check_negation
 from policies.rego.outputs import output_calls
 from policies.rego.recursion import check_recursion, parts
 from policies.rego.regexes import _compiled, plain_glob
@@ -41,7 +41,7 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
     """All problems and notes of a bundle, in order of place."""
     problems = [*check_recursion(names), *_conflicts(names, data)]
     for module in names.modules:
-        problems += [*_module(module), *check_negation(module), *check_imports(names, module)]
+        problems += [*_module(module), *check_negation(module), *check_every(module), *check_imports(names, module)]
         for rule in module.rules:
             problems += _head(module, rule)
         outputs = output_calls(names, module)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from policies.errors import Problem
-from policies.rego.edits import Edit
+from policies.rego.edits import Edit, outermost
 from policies.rego.names import DOCUMENTS, Names
 from policies.rego.tree import Module, Node, bodies, expressions, path_of
 
@@ -20,7 +20,14 @@ _REFERENCES: Final = frozenset({"RefDot", "RefBrack"})
 
 
 def take_out(names: Names, module: Module) -> list[Edit]:
-    """The edits that put those parts into statements of their own."""
+    """The edits that put those parts into statements of their own, as far as they do not lie in each other.
+
+    What lies within a part that was moved is found in the next pass, so this is repeated until there are none.
+    """
+    return outermost(_found(names, module))
+
+
+def _found(names: Names, module: Module) -> list[Edit]:
     found: list[Edit] = []
     for body in bodies(module.tree["rules"]):
         changed = False
@@ -48,6 +55,8 @@ def _moved(names: Names, module: Module, statement: Node, negation: Node, number
     for place, part in enumerate(_taken_out(names, module, negation["expr"])):
         node = next(iter(part.values()))
         name = f"cordon_{number + place}_{node['span']['start']}"
+        while name in module.text:
+            name += "_"
         first += f"{name} := {module.source(node)}{mocks}; "
         yield Edit(node["span"]["start"], node["span"]["end"], name)
     if first:
@@ -111,6 +120,9 @@ def check_negation(module: Module) -> Iterator[Problem]:
             kind, negation = next(iter(statement["literal"].items()))
             if kind == "NotExpr":
                 yield from _wildcards(module, negation["expr"])
+                if next(iter(negation["expr"])) == "Bool":
+                    message = "the negation of a constant is not evaluated here as OPA does it"
+                    yield module.problem(negation, "negation", message, "leave it out")
 
 
 def _wildcards(module: Module, negated: Node) -> Iterator[Problem]:
@@ -123,3 +135,21 @@ def _wildcards(module: Module, negated: Node) -> Iterator[Problem]:
             if index_kind == "Var" and index["value"] == "_":
                 message = "`_` in a negation is unsafe in OPA"
                 yield module.problem(node, "negation", message, "name what is looked for: `some x in …`, or `every`")
+
+
+def check_every(module: Module) -> Iterator[Problem]:
+    """`=` with a variable of `every`: the engine takes the variable as still open and the equation as true."""
+    for kind, literal in expressions(module.tree["rules"]):
+        if kind != "Every":
+            continue
+        names = {module.source({"span": each}) for each in (literal["key"], literal["value"]) if each}
+        for inner_kind, node in expressions(literal["query"]):
+            if inner_kind == "AssignExpr" and node["op"] == "Eq":
+                used = {
+                    str(part["value"])
+                    for part_kind, part in expressions([node["lhs"], node["rhs"]])
+                    if part_kind == "Var"
+                }
+                if used & names:
+                    message = "`=` with a variable of `every` is not evaluated here as OPA does it"
+                    yield module.problem(node, "every", message, "write == to compare, or := to name a value")

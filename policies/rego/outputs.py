@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from policies.rego.builtins import ARITY
@@ -51,9 +50,5 @@ def turn_round(names: Names, module: Module) -> list[Edit]:
 def _output(module: Module, call: Node) -> tuple[str, int, int]:
     """The last argument as it is written, and the bytes from the comma before it to the closing parenthesis."""
     source = module.text.encode()
-    kind, node = next(iter(call["params"][-1].items()))
-    if kind == "String":
-        text = json.dumps(node["value"], ensure_ascii=False)
-    else:
-        text = f"`{node['value']}`" if kind == "RawString" else module.source(node)
-    return text, source.rindex(b",", 0, node["span"]["start"]), call["span"]["end"] - 1
+    node = next(iter(call["params"][-1].values()))
+    return module.source(node), source.rindex(b",", 0, node["span"]["start"]), call["span"]["end"] - 1

@@ -17,18 +17,14 @@ from policies.rego.negation import take_out
 from policies.rego.outputs import turn_round
 from policies.rego.tree import Module, parse
 
+MAX_REPEATS: Final = 32
 _PASSES: Final[tuple[Callable[[Names, Module], list[Edit]], ...]] = (write_out, turn_round, take_out)
 
 
 def rewrite(modules: Sequence[Module], data: Mapping[str, object]) -> tuple[dict[str, str], list[Problem]]:
     """The texts to serve, cordon_exact.rego among them, and what could not be made exact."""
     for edits_of in _PASSES:
-        names = Names(modules)
-        changed = []
-        for module in modules:
-            edits = edits_of(names, module)
-            changed.append(parse(module.file, apply(module.text, edits)) if edits else module)
-        modules = changed
+        modules = _passed(modules, edits_of)
     names = Names(modules)
     texts: dict[str, str] = {}
     problems: list[Problem] = []
@@ -36,3 +32,17 @@ def rewrite(modules: Sequence[Module], data: Mapping[str, object]) -> tuple[dict
         texts[module.file], found = make_exact(names, module, data)
         problems += found
     return texts | {EXACT_FILE: exact_module()}, problems
+
+
+def _passed(modules: Sequence[Module], edits_of: Callable[[Names, Module], list[Edit]]) -> Sequence[Module]:
+    """The modules with a pass repeated until it finds nothing more to change."""
+    for _ in range(MAX_REPEATS):
+        names = Names(modules)
+        edits = [edits_of(names, module) for module in modules]
+        if not any(edits):
+            return modules
+        modules = [
+            parse(module.file, apply(module.text, changes)) if changes else module
+            for module, changes in zip(modules, edits, strict=True)
+        ]
+    raise RecursionError("the rewriting of a bundle does not come to an end")

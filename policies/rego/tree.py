@@ -14,6 +14,7 @@ from typing import Any, Final
 from regorus import Engine
 
 from policies.errors import Problem
+from policies.rego.spans import mend
 
 Node = Mapping[str, Any]
 Path = tuple[str | None, ...]
@@ -78,6 +79,7 @@ def parse(file: str, text: str) -> Module:
     engine = new_engine()
     engine.add_policy(file, text)
     tree = json.loads(engine.get_ast_as_json())[0]["ast"]
+    mend(tree, text)
     package = tuple(step or "" for step in path_of(tree["package"]["refr"]))
     module = Module(file, text, ("data", *package), {}, tree)
     module.imports.update(_imports(module))
