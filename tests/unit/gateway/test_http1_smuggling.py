@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from gateway.settings import Limits
+from tests.support.forwarding import forwarding
 from tests.support.requests import Read, read_all
 
 FOLDER = Path(os.environ.get("CORDON_EVAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -57,6 +59,23 @@ def test_what_is_to_be_accepted_is_read_or_is_among_the_stated_exceptions() -> N
 def test_what_is_incomplete_is_refused_or_waited_for() -> None:
     taken = [row["id"] for row in rows() if row["strict_rfc"] == "incomplete" and read(row).requests]
     assert taken == []
+
+
+def test_over_the_wire_nothing_of_a_rejected_request_reaches_the_upstream() -> None:
+    async def scenario() -> None:
+        async with forwarding() as running:
+            for row in rows():
+                answer = await running.send(base64.b64decode(row["raw_b64"]))
+                forwarded, running.seen = running.seen, []
+                if row["strict_rfc"] == "reject":
+                    assert forwarded == [], row["id"]
+                    assert answer[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 5"), row["id"]
+                elif row["strict_rfc"] == "incomplete":
+                    assert forwarded == [], row["id"]
+                    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 408")) or not answer, row["id"]
+                assert len(read_all(forwarded, Limits()).requests) == len(forwarded), row["id"]
+
+    uvloop.run(scenario())
 
 
 def test_the_cut_changes_nothing() -> None:
