@@ -96,7 +96,7 @@ class Body(Protocol):
         ...
 
     def take(self) -> bytes:
-        """Bytes that are decided and may leave."""
+        """Bytes that may leave: none that belong to a finding nobody has been asked about."""
         ...
 
     @property
@@ -231,12 +231,12 @@ class AnswerInspector:
     def steps(self) -> Iterator[Step]:
         """What can be done now; to be gone through after each `feed`, `end` and `answer`."""
         while not (self.finished or self.blocked or self._asked):
+            self._collect()
             if self._findings.pending:
                 yield from self._emit()
                 self._asked = self._findings.ask()
                 yield self._asked
                 continue
-            self._collect()
             if self._body.step():
                 self._count_text()
             elif not self._findings.pending:

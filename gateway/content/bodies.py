@@ -76,13 +76,13 @@ class Events:
         return False
 
     def take(self) -> bytes:
-        """See `Body.take`: first what left before the answer's end."""
+        """See `Body.take`: first what left before the answer's end, or before an open question."""
         if self._ready:
             data = b"".join(self._ready)
             self._ready.clear()
             if data:
                 return data
-        return self._machine.take()
+        return b"" if self._findings.pending else self._machine.take()
 
     @property
     def last(self) -> bool:
@@ -166,7 +166,7 @@ class Opaque(Passed):
 
     def take(self) -> bytes:
         """See `Body.take`."""
-        return super().take() if self._told else b""
+        return super().take() if self._told and not self._tools.findings.pending else b""
 
 
 class PassedEvents:

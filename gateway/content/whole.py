@@ -73,7 +73,7 @@ class Whole:
 
     def take(self) -> bytes:
         """See `Body.take`."""
-        if not self._read or self._taken:
+        if not self._read or self._taken or self._tools.findings.pending:
             return b""
         self._taken = True
         for tokens in self._tokens:
@@ -147,7 +147,7 @@ class Text:
     def take(self) -> bytes:
         """See `Body.take`."""
         size = self._channel.ready - self._offset
-        if size <= 0:
+        if size <= 0 or self._tools.findings.pending:
             return b""
         text = self._channel.piece(self._offset, self._waiting[:size], self._tools.redactor)
         self._offset += size

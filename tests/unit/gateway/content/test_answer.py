@@ -324,6 +324,15 @@ def test_what_the_plan_forbids_is_stopped_whatever_is_answered() -> None:
     assert result.inspector.blocked
 
 
+def test_what_comes_before_a_finding_has_left_when_it_is_asked_about() -> None:
+    text = "harmless words " * 20
+    stream = openai_stream(random.Random(5), {"0/content": f"{text}{MAIL} and more "})
+    for chunks in ([stream.data], bytewise(stream.data)):
+        result = inspect(chunks, plan=AnswerPlan(), decide=lambda ask: (False, {}))
+        assert read_openai(result.emitted)["0/content"].startswith("harmless words " * 19)
+        assert MAIL.encode() not in result.emitted
+
+
 def test_nothing_goes_on_while_a_question_is_open() -> None:
     inspector = machine(media_type="text/event-stream")
     stream = openai_stream(random.Random(4), {"0/content": f"to {MAIL} and on it goes "})
