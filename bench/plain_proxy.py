@@ -17,8 +17,8 @@ import uvloop
 from gateway.budget import Budget
 from gateway.errors import Refusal, UpstreamError
 from gateway.fields import Field
-from gateway.http1 import forward_headers
 from gateway.listener import Exchange, Listener
+from gateway.request_head import forward_headers
 from gateway.settings import Endpoint, Limits
 from gateway.sweep import Sweep
 from gateway.upstream import UpstreamCall, UpstreamPool

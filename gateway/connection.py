@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 from gateway.errors import FramingError, Refusal
 from gateway.exchange import Exchange
-from gateway.http1 import RequestHead, RequestReader
+from gateway.http1 import RequestReader
+from gateway.request_head import RequestHead
 from gateway.sweep import NEVER
 
 if TYPE_CHECKING:

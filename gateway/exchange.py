@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from gateway.errors import GatewayError, Refusal
 from gateway.fields import Field, write_fields
-from gateway.http1 import RequestHead
 from gateway.refusals import render
+from gateway.request_head import RequestHead
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.errors import FramingError
-from gateway.http1 import RequestHead, RequestReader
+from gateway.http1 import RequestReader
+from gateway.request_head import RequestHead
 from gateway.settings import Limits
 
 

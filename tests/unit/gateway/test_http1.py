@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import FramingError
-from gateway.http1 import RequestHead, RequestReader, forward_headers, parse_head
+from gateway.http1 import RequestReader
+from gateway.request_head import RequestHead, forward_headers, parse_head
 from gateway.settings import Limits
 
 LIMITS = Limits()
