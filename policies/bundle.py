@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -51,7 +52,7 @@ class Bundle:
 def load_bundle(folder: Path) -> Bundle:
     """Read the bundle in `folder`; BundleError lists everything that is wrong with its files."""
     files = read_files(folder)
-    return make_bundle(files, label=folder.resolve().name)
+    return make_bundle(files, label=_resolved(folder).name)
 
 
 def make_bundle(files: Mapping[str, bytes], label: str = "bundle") -> Bundle:
@@ -112,7 +113,7 @@ def signature(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
 
 def walk(folder: Path) -> Iterator[tuple[Path, str]]:
     """The files that make a bundle, with their relative paths. Hidden files and folders are left out."""
-    root = folder.resolve()
+    root = _resolved(folder)
     if not root.is_dir():
         raise BundleError([Problem(str(folder), 0, 0, "missing", "there is no such folder", "correct policy.bundle")])
     for count, (current, folders, names) in enumerate(os.walk(root)):
@@ -122,10 +123,15 @@ def walk(folder: Path) -> Iterator[tuple[Path, str]]:
         for name in [*folders, *sorted(names)]:
             path = Path(current, name)
             place = path.relative_to(root).as_posix()
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if path.is_symlink() and not _resolved(path).is_relative_to(root):
                 raise BundleError([Problem(place, 0, 0, "link", "the link leads out of the bundle", "copy the file")])
             if name not in folders and _belongs(name, place):
                 yield path, place
+
+
+def _resolved(path: Path) -> Path:
+    """Where links lead in the end; unlike `Path.resolve`, it does not raise on links in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _belongs(name: str, place: str) -> bool:
@@ -134,10 +140,13 @@ def _belongs(name: str, place: str) -> bool:
 
 def _read(path: Path, place: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)  # a pipe would hold up the reader
+            content = file.read(MAX_FILE + 1) if regular else b""
     except OSError as error:
         raise BundleError([Problem(place, 0, 0, "unreadable", f"cannot be read ({error.strerror})")]) from None
+    if not regular:
+        raise BundleError([Problem(place, 0, 0, "unreadable", "is no file", "take it out of the bundle")])
     if len(content) > MAX_FILE:
         raise BundleError([Problem(place, 0, 0, "size", f"the file is larger than {MAX_FILE} bytes", "split it")])
     return content
@@ -162,9 +171,10 @@ def _place(data: dict[str, object], path: str, value: object) -> None:
 
 def _merge(into: dict[str, object], value: dict[str, object], path: str, at: str) -> None:
     for key, item in value.items():
-        present = into.setdefault(key, item)
-        if present is item:
+        if key not in into:
+            into[key] = item
             continue
+        present = into[key]
         if not isinstance(present, dict) or not isinstance(item, dict):
             raise BundleError(
                 [Problem(path, 0, 0, "data", f"another data file sets {at}.{key} as well", "keep it in one file")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import yaml
 
@@ -61,13 +61,16 @@ def read_yaml(file: str, text: str) -> object:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes without resolving aliases, which could unfold a small file into a vast value."""
+    """Composes nodes without aliases, which could unfold a small file into a vast value, and without tags."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse an alias where one begins."""
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        """Refuse an alias or a tag where one begins."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
+        if getattr(event, "tag", None) is not None:
+            raise yaml.composer.ComposerError(None, None, "tags are not supported", mark)
         return super().compose_node(parent, index)
 
 
@@ -110,7 +113,8 @@ def _scalar(file: str, line: int, node: yaml.ScalarNode) -> object:
 
 _PLAIN: Final[dict[str, object]] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _AMBIGUOUS: Final[Callable[[str], object]] = re.compile(
-    r"[-+.]?[0-9][0-9_.:xobeE+-]*([a-fA-F]*)|[-+]?\.(inf|nan)|y|n|yes|no|on|off|true|false|null|<<|=|"
+    r"[-+]?\.?[0-9][0-9_.:xobeE+-]*([a-fA-F]*)|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|"
+    r"y|n|yes|no|on|off|true|false|null|<<|=|"
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*",
     re.IGNORECASE,
 ).fullmatch
