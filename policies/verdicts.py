@@ -6,6 +6,7 @@ any other folder nothing is read. Refusals are not remembered.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -35,24 +36,50 @@ class Verdicts:
         try:
             if not self._private():
                 return None
-            with self._file(bundle, settings).open("rb") as file:
-                kept = json.loads(file.read(MAX_FILE))
-            problems = tuple(Problem(**problem) for problem in kept["problems"])
-            reads = {rule: None if keys is None else frozenset(keys) for rule, keys in kept["reads"].items()}
-            return Admission(replace(bundle, modules=kept["modules"]), problems, kept["costs"], reads)
+            return self._load(self._file(bundle, settings), bundle)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def write(self, bundle: Bundle, settings: Policy, verdict: Admission) -> None:
         """Keep a verdict; where that fails, the bundle is examined again next time."""
+        self._keep(self._file(bundle, settings), verdict, {})
+
+    def read_last(self, settings: Policy) -> Admission | None:
+        """The bundle that was in force when a process of the same parent was here before, or None.
+
+        A worker that is started again goes on with it while the folder holds one that is refused.
+        """
+        try:
+            if not self._private():
+                return None
+            file = self._last(settings)
+            last = json.loads(file.read_bytes())["bundle"]
+            return self._load(file, Bundle(**last, modules={}, tests={}, data_json=json.dumps(last["data"])))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write_last(self, settings: Policy, verdict: Admission) -> None:
+        """Keep the bundle that is in force now, whole."""
         assert verdict.bundle is not None
-        kept = {
+        bundle = verdict.bundle
+        whole = {"label": bundle.label, "digest": bundle.digest, "data": bundle.data}
+        self._keep(self._last(settings), verdict, {"bundle": whole})
+
+    def _load(self, file: Path, bundle: Bundle) -> Admission:
+        with file.open("rb") as text:
+            kept = json.loads(text.read(MAX_FILE))
+        problems = tuple(Problem(**problem) for problem in kept["problems"])
+        reads = {rule: None if keys is None else frozenset(keys) for rule, keys in kept["reads"].items()}
+        return Admission(replace(bundle, modules=kept["modules"]), problems, kept["costs"], reads)
+
+    def _keep(self, target: Path, verdict: Admission, more: dict[str, object]) -> None:
+        assert verdict.bundle is not None
+        kept = more | {
             "problems": [asdict(problem) for problem in verdict.problems],
             "modules": dict(verdict.bundle.modules),
             "costs": dict(verdict.costs),
             "reads": {rule: None if keys is None else sorted(keys) for rule, keys in verdict.reads.items()},
         }
-        target = self._file(bundle, settings)
         draft = target.with_suffix(f".{os.getpid()}")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +90,8 @@ class Verdicts:
             for old in sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
                 old.unlink(missing_ok=True)
         except OSError:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink()
 
     def _private(self) -> bool:
         state = self._folder.stat(follow_symlinks=False)
@@ -72,6 +100,10 @@ class Verdicts:
     def _file(self, bundle: Bundle, settings: Policy) -> Path:
         parts = [bundle.digest, *asked_rules(settings), str(settings.decision_ms), _examiner()]
         return self._folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.json"
+
+    def _last(self, settings: Policy) -> Path:
+        parts = [str(settings.bundle), *asked_rules(settings), _examiner()]
+        return self._folder / f"last-{os.getppid()}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.json"
 
 
 @cache
