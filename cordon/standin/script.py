@@ -51,6 +51,9 @@ TRANSCRIPTS: tuple[tuple[str, str], ...] = (
         "It is 18 degrees and cloudy in Berlin, with light wind from the west.",
     ),
 )
+PACED = ("board minutes",)
+"""Transcripts that come as a model writes them, a piece at a time: all at once, nothing would be in mid-stream."""
+PACE_SECONDS = 0.02
 OTHERWISE = "This is the stand-in upstream. It has canned answers only; put your own vendor's address into cordon.yaml."
 THINKING = "The question is short. I recall what I know about it and answer in one or two sentences."
 _WORDS = (
@@ -104,8 +107,13 @@ def plan(prompt: str, directives_from: str = "") -> Plan:
         cut_after=cut_after,
         stall="stall" in asked,
         held="held" in asked,
-        delay=int(asked.get("slow") or 0) / 1000,
+        delay=int(asked["slow"] or 0) / 1000 if "slow" in asked else _pace(prompt),
     )
+
+
+def _pace(prompt: str) -> float:
+    """Seconds before each piece where the request does not ask for a pace of its own."""
+    return PACE_SECONDS if any(words in prompt.lower() for words in PACED) else 0.0
 
 
 def plan_of(request: Mapping[str, Any]) -> Plan:
