@@ -39,9 +39,21 @@ class Reloader:
         self._told: tuple[Problem, ...] = ()
 
     async def start(self) -> None:
-        """Load the first bundle; BundleError where it is refused."""
+        """Load the first bundle; BundleError where it is refused.
+
+        Started again under the same supervisor, it goes on with the bundle that was in force before.
+        """
         self._seen = await asyncio.to_thread(signature, self._settings.bundle)
-        self._take_up(await self._examine())
+        try:
+            verdict = await self._examine()
+        except BundleError as error:
+            last = await asyncio.to_thread(self._verdicts.read_last, self._settings)
+            if last is None:
+                raise
+            self._take_up(last)
+            self._tell(error.problems)
+        else:
+            self._take_up(verdict)
 
     async def run(self) -> None:
         """Look for changes until cancelled. A change is examined once it has stayed the same for one look."""
@@ -79,6 +91,7 @@ class Reloader:
                 await asyncio.to_thread(self._verdicts.write, bundle, self._settings, verdict)
         if verdict.bundle is None:
             raise BundleError(verdict.errors)
+        await asyncio.to_thread(self._verdicts.write_last, self._settings, verdict)
         return verdict
 
     def _take_up(self, verdict: Admission) -> None:
