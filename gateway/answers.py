@@ -30,6 +30,9 @@ _FIELDS = FieldTable(
     prefix=(b"x-cordon-", _DROPPED),
 )
 
+# Readers differ on which of two they take.
+_SINGLE = frozenset({b"content-type", b"content-encoding", b"location"})
+
 
 class AnswerHead:
     """What an answer's head says.
@@ -175,6 +178,9 @@ def read_head(raw: bytes) -> AnswerHead:
     options = {option.strip(b" \t") for option in connection.split(b",")} if connection else frozenset()
     head.lasting = not is_old and b"close" not in options
     head.headers = tuple(field for field in fields if field[0] not in options) if options else tuple(fields)
+    names = [name for name, _ in head.headers if name in _SINGLE]
+    if len(names) != len(set(names)):
+        raise FramingError(502, "duplicate", "the answer has two types, codings or places to go to")
     if length is not None:
         head.length = parse_length(length)
     if coding is not None:
