@@ -107,8 +107,8 @@ class Call:
 
     __slots__ = (
         "address", "began", "body_limit", "content", "cut", "dialect", "endpoint", "engine", "exchange", "facts", "id",
-        "kept", "principal", "recorded", "route", "setup", "side", "subject", "target", "task", "traceparent",
-        "verdict",
+        "kept", "principal", "recorded", "route", "running", "setup", "side", "subject", "target", "task",
+        "traceparent", "verdict",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, setup: Setup, boot: str) -> None:
@@ -126,6 +126,7 @@ class Call:
         self.traceparent = b""
         self.kept: bytes | None = None
         self.side = ""
+        self.running = False
         self.cut: Refusal | None = None
         self.task: asyncio.Task[None] | None = None
         self.route: Route

@@ -152,7 +152,10 @@ class Gateway:
     # The task of a call ----------------------------------------------------------------------------------------------
 
     async def _run(self, call: Call) -> None:
+        call.running = True
         try:
+            if call.cut is not None:
+                raise call.cut
             await self._serve(call)
         except (Exception, asyncio.CancelledError) as error:
             await self._refuse(call, _why(call, error))
@@ -322,7 +325,9 @@ class Gateway:
     def _cut(self, call: Call, why: Refusal) -> None:
         if call.cut is None and call.task is not None:
             call.cut = why
-            call.task.cancel()
+            # A task that is cancelled before its first step never runs, and would record and answer nothing.
+            if call.running:
+                call.task.cancel()
 
 
 def _why(call: Call, error: BaseException) -> Refusal:

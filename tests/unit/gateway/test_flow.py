@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.errors import Refusal
+from gateway.exchange import Exchange
 from gateway.settings import Endpoint, Route
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
@@ -486,6 +488,23 @@ def test_a_client_that_leaves_ends_the_upstream_call_and_the_log_says_so() -> No
                 await asyncio.sleep(0.02)
         (outcome,) = world.records("call.outcome")
         assert (outcome["verdict"], outcome["reasons"][0]["rule"]) == ("cut", "client_gone")
+
+    play(scene)
+
+
+def test_a_call_that_is_cut_before_its_first_step_is_answered_and_recorded() -> None:
+    async def scene(world: InProcess) -> None:
+        begin = world.gateway.on_request
+
+        def cut_at_once(exchange: Exchange) -> None:
+            begin(exchange)
+            world.gateway._cut(exchange.context, Refusal(403, "containment", "contained", "This caller is isolated."))
+
+        world.gateway.on_request = cut_at_once  # type: ignore[method-assign]
+        reply = await world.chat("Hi")
+        assert (reply.status, reply.json()["error"]["code"]) == (403, "contained")
+        assert world.records("call.refused")[0]["stage"] == "containment"
+        assert world.upstream.received == []
 
     play(scene)
 
