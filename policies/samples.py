@@ -7,7 +7,7 @@ from typing import Final
 
 _PRINCIPAL: Final = {"id": "acme/ci-bot", "tenant": "acme", "roles": ["developer", "payments"], "key": "01J0000000"}
 _ROUTE: Final = {"id": "openai", "kind": "model", "dialect": "openai", "risk": "low"}
-_FINDING: Final = {"count": 3, "confidence": "high", "pointers": [f"/messages/{place}/content" for place in range(10)]}
+_FINDING: Final = {"count": 3, "confidence": 95, "pointers": [f"/messages/{place}/content" for place in range(10)]}
 _FINDINGS: Final = dict.fromkeys(("email", "phone", "payment_card", "api_key"), _FINDING)
 
 

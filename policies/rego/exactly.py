@@ -85,6 +85,8 @@ def make_exact(names: Names, module: Module, data: Mapping[str, object]) -> tupl
             work.arithmetic(node)
         elif kind == "Call":
             work.call(node)
+        elif kind == "BoolExpr" and node["op"] not in ("Eq", "Ne"):
+            work.order(node)
     return apply(module.text, work.edits), work.problems
 
 
@@ -120,6 +122,12 @@ class _Rewriter:
             self._guard(node, "small")
         elif not bound and kind != "ArithExpr":
             self._guard(node, "whole")
+
+    def order(self, node: Node) -> None:
+        """Sets stand before objects in the engine's order of things, and behind them in OPA's."""
+        if self._is_set(node["lhs"]) or self._is_set(node["rhs"]):
+            message = "sets are not ordered here as OPA does it"
+            self.problems.append(self._module.problem(node, "order", message, "compare what is in them, or count them"))
 
     def call(self, node: Node) -> None:
         """Guard counting and adding up; see that a quotient about to be rounded may be a fraction."""

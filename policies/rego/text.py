@@ -75,8 +75,8 @@ def strings_count(value: object, part: object) -> int:
 
 
 def replace(value: object, old: object, new: object) -> str:
-    """`replace`: all occurrences; nothing occurs around each code point."""
-    source, wanted, put = text(value), text(old), text(new)
+    """`replace`: all occurrences. Looking for nothing is an error: OPA then cuts between bytes."""
+    source, wanted, put = text(value), _something(old), text(new)
     if len(source) + source.count(wanted) * len(put) > MAX_TEXT:
         raise ValueError("the result is too long")
     return source.replace(wanted, put)

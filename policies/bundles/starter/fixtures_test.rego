@@ -34,7 +34,7 @@ both := {"id": "globex", "residency": ["US", "EU"]}
 
 payments := {"id": "payments", "kind": "http", "dialect": "", "risk": "high"}
 
-found(types) := {type: finding | some type in types; finding := {"count": 1, "confidence": "high", "pointers": ["/a"]}}
+found(types) := {type: finding | some type in types; finding := {"count": 1, "confidence": 95, "pointers": ["/a"]}}
 
 answer := {
 	"phase": "answer_head",
