@@ -7,9 +7,10 @@ The files in the order in which a bundle passes them:
 
     bundle.py       reads the folder into memory (datafiles.py: its data, strictly)
     admission.py    has it examined in a disposable process (admission_worker.py) before anything serves it
+    rego/           what is examined there: inspection.py refuses, rewriting.py makes the rest mean what OPA means
     embedded.py     evaluates it; engine.py is the seam that every engine keeps
-    result.py       reads results strictly (envoy.py: those of opa-envoy-plugin bundles)
-    reloading.py    watches the folder and swaps engines
+    result.py       reads results strictly (envoy.py: those of opa-envoy-plugin bundles; shapes.py: patterns, schemas)
+    reloading.py    watches the folder and swaps engines (verdicts.py: what was admitted before)
     testing.py      runs a bundle's own tests, checks it, evaluates a document
 
 `bundles/starter` is the bundle that a new installation begins with.
