@@ -34,7 +34,7 @@ servers:  ## Real servers that the tests talk to (OPA, a log checker, nginx, wrk
 	@scripts/servers
 
 test: venv servers lint types  ## Every check and every test; what could not be tested is named at the end
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 unit: venv  ## The quick tests only
 	$(BIN)/python -m pytest tests/unit
