@@ -18,34 +18,48 @@ from gateway.budget import Budget
 from gateway.errors import Refusal, UpstreamError
 from gateway.fields import Field
 from gateway.listener import Exchange, Listener
-from gateway.request_head import forward_headers
 from gateway.settings import Endpoint, Limits
 from gateway.sweep import Sweep
 from gateway.upstream import UpstreamCall, UpstreamPool
 
 
 class Relay:
-    """The sink of one call: hands the answer on as it comes."""
+    """The sink of one call: hands the answer on as it comes, in one go where it came in one piece."""
 
-    __slots__ = ("call", "exchange")
+    __slots__ = ("call", "exchange", "head")
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.head: tuple[int, Sequence[Field]] | None = None
         self.call: UpstreamCall
 
     def on_answer_head(self, status: int, headers: Sequence[Field]) -> None:
-        self.exchange.start(status, headers, self.call.length)
+        if self.call.length is None:
+            self.exchange.start(status, headers, None)
+        else:
+            self.head = (status, headers)
 
     def on_answer_data(self, data: bytes) -> None:
         exchange = self.exchange
+        if self.head is not None:
+            status, headers = self.head
+            if len(data) == self.call.length:
+                exchange.answer(status, headers, data)
+                return
+            self.head = None
+            exchange.start(status, headers, self.call.length)
         exchange.write(data)
         if not exchange.writable:
             self.call.pause()
             exchange.when_writable(self.call.resume)
 
     def on_answer_end(self) -> None:
-        self.exchange.context = None
-        self.exchange.end()
+        exchange = self.exchange
+        exchange.context = None
+        if not exchange.over:
+            if self.head is not None:
+                exchange.start(*self.head, self.call.length)
+            exchange.end()
 
     def on_answer_error(self, error: UpstreamError) -> None:
         self.exchange.refuse(Refusal(502, "upstream", error.kind, error.detail))
@@ -65,9 +79,7 @@ class PlainProxy:
     def on_request(self, exchange: Exchange) -> None:
         head = exchange.head
         relay = exchange.context = Relay(exchange)
-        relay.call = self._pool.request(
-            self._endpoint, head.method, head.target, forward_headers(head), exchange.body, relay
-        )
+        relay.call = self._pool.request(self._endpoint, head.method, head.target, head.headers, exchange.body, relay)
 
     def on_disconnect(self, exchange: Exchange) -> None:
         if exchange.context is not None:

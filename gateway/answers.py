@@ -133,20 +133,19 @@ class AnswerReader:
             if head.count > self._limits.header_count:
                 raise FramingError(502, "header_count", f"the answer has more than {self._limits.header_count} headers")
             if head.status >= 200:
-                self._begin(head)
+                self.head = head
+                self.reusable = head.lasting
+                self._buffer = b""
+                if not self._for_head and head.status not in _BODILESS:
+                    self._frame(head)
                 return data
             start = 0
             self._interim += 1
             if head.status == 101 or self._interim > _INTERIM_ANSWERS:
                 raise FramingError(502, "interim", "the upstream sent an interim answer that was not asked for")
 
-    def _begin(self, head: AnswerHead) -> None:
+    def _frame(self, head: AnswerHead) -> None:
         """How the content is delimited (RFC 9112 §6.3); `_left` below zero: by the end of the connection."""
-        self.head = head
-        self.reusable = head.lasting
-        self._buffer = b""
-        if self._for_head or head.status in _BODILESS:
-            return
         if head.length is not None:
             self._left = head.length
         elif head.chunked:

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _HIGH_WATER = 65_536
 _BURST = 16
+# What is gathered in one turn of the event loop before it is sent: small pieces, and not many.
+_LARGE, _MANY = 16_384, 32
 _UNREAD = RequestHead("GET", "/", "", b"/", [])
 _RETRY = ((b"retry-after", b"1"),)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -38,7 +40,7 @@ class Connection(asyncio.Protocol):
     """The protocol object of one client; `Listener` makes and counts them."""
 
     __slots__ = (
-        "_advancing", "_client", "_eof", "_exchange", "_held", "_held_out", "_listener",
+        "_advancing", "_client", "_eof", "_exchange", "_held", "_held_out", "_listener", "_out",
         "_paused", "_phase", "_reader", "_total", "_transport", "_waiters", "deadline", "last", "writable",
     )  # fmt: skip
 
@@ -49,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._phase = HEAD
         self._client = ""
         self._waiters: list[Callable[[], None]] = []
+        self._out: list[bytes] = []
         self._held = self._held_out = 0
         self._advancing = self._eof = self._paused = False
         self.writable = True
@@ -132,16 +135,25 @@ class Connection(asyncio.Protocol):
     # What an exchange calls.
 
     def send(self, data: bytes) -> None:
-        """Send these bytes."""
-        self._transport.write(data)
+        """Send these bytes, with others of this turn of the event loop."""
+        out = self._out
+        if not out:
+            self._listener.outbox.add(self)
+        out.append(data)
+        if len(data) > _LARGE or len(out) > _MANY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has been gathered."""
+        out = self._out
+        if not out or self._phase == CLOSED:
+            return
+        self._out = []
+        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
         if not self.writable:
             held = self._transport.get_write_buffer_size()
             self._listener.budget.force(held - self._held_out)
             self._held_out = held
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        """Call at the end of this turn of the event loop."""
-        self._listener.loop.call_soon(callback)
 
     def finish(self) -> None:
         """The answer has ended; go on with the next request."""
@@ -162,6 +174,7 @@ class Connection(asyncio.Protocol):
     def cut(self) -> None:
         """Close the connection although the answer is incomplete."""
         self._exchange = None
+        self.flush()
         self._enter(LINGER)
         self._transport.close()
 
@@ -244,13 +257,15 @@ class Connection(asyncio.Protocol):
         if body is None:
             self._await_body(exchange)
             return False
-        if not self._hold(len(body)):
+        listener = self._listener
+        if not listener.budget.take(len(body) - self._held):
             raise _full()
+        self._held = len(body)
         exchange.body = body
-        self._enter(CALL)
-        self._total = self.deadline
+        self._phase = CALL
+        self.deadline = self._total = listener.sweep.now + listener.times[CALL]
         try:
-            self._listener.handler.on_request(exchange)
+            listener.handler.on_request(exchange)
         except Exception as error:
             exchange.refuse(_as_refusal(error))
         return True
@@ -274,7 +289,7 @@ class Connection(asyncio.Protocol):
         if self._phase != BODY:
             self._enter(BODY)
             if exchange.head.expects:
-                self._transport.write(_CONTINUE)
+                self.send(_CONTINUE)
 
     def _hold(self, count: int) -> bool:
         """Account for the bytes that this connection holds now; False when the worker has no room for them."""
@@ -329,6 +344,7 @@ class Connection(asyncio.Protocol):
         """Close after the answer. While the client may still be sending, an end of the connection at once would reset
         it and could take the answer with it, so what comes is read over for a moment (RFC 9112 §9.6)."""
         unread = self._phase < CALL or self._reader.buffered > 0
+        self.flush()
         self._enter(LINGER)
         if not unread or self._eof:
             self._transport.close()

@@ -18,6 +18,7 @@ _STATUS_LINES = {
     if status.value >= 200
 }
 _NO_BODY = -1
+_BODILESS = frozenset((204, 304))
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 _LAST = b"connection: close\r\n\r\n"
 
@@ -45,11 +46,7 @@ class Outlet(Protocol):
     last: bool
 
     def send(self, data: bytes) -> None:
-        """Send these bytes."""
-        ...
-
-    def soon(self, callback: Callable[[], None]) -> None:
-        """Call at the end of this turn of the event loop."""
+        """Send these bytes, with others of this turn of the event loop."""
         ...
 
     def finish(self) -> None:
@@ -66,14 +63,13 @@ class Outlet(Protocol):
 
 
 class Exchange:
-    """A request with its answer: `start`, any number of `write`, then `end`; or `abort`, or `refuse`.
+    """A request with its answer: `start`, any number of `write`, then `end`; or `answer`, or `abort`, or `refuse`.
 
-    The head goes out with the first content, or alone where none follows in the same turn of the event loop. Once the
-    client is gone every call on it is without effect. `context`, `call` (id) and `dialect` belong to the handler; the
-    last two shape refusals.
+    What is written in one turn of the event loop goes out together. Once the client is gone every call on it is without
+    effect. `context`, `call` (id) and `dialect` belong to the handler; the last two shape refusals.
     """
 
-    __slots__ = ("_left", "_outlet", "_unsent", "body", "call", "client", "context", "dialect", "head", "started")
+    __slots__ = ("_left", "_outlet", "body", "call", "client", "context", "dialect", "head", "started")
 
     def __init__(self, outlet: Outlet, head: RequestHead, client: str) -> None:
         self.head = head
@@ -85,7 +81,6 @@ class Exchange:
         self.started = False
         self._outlet: Outlet | None = outlet
         self._left: int | None = 0
-        self._unsent = b""
 
     @property
     def over(self) -> bool:
@@ -98,28 +93,23 @@ class Exchange:
         return self._outlet is None or self._outlet.writable
 
     def start(self, status: int, headers: Sequence[Field], length: int | None) -> None:
-        """Begin the answer. `length` in bytes frames it, None means chunked; `headers` must not frame it themselves.
-
-        With a length the head waits for the first content, however long that takes.
-        """
+        """Begin the answer. `length` in bytes frames it, None means chunked; `headers` must not frame it themselves."""
         outlet = self._outlet
         if outlet is None:
             return
         if self.started:
             raise GatewayError("an answer was started twice; a handler may call start once")
-        framing = b""
-        bodiless = status in {204, 304}
-        if not bodiless:
-            framing = _CHUNKED if length is None else b"content-length: %d\r\n" % length
-            if self.head.method == "HEAD":
-                bodiless = True
-                framing = b"" if length is None else framing
+        framing = b"" if length is None else b"content-length: %d\r\n" % length
+        self._left = length
+        if status in _BODILESS or self.head.method == "HEAD":
+            self._left = _NO_BODY
+            if status in _BODILESS:
+                framing = b""
+        elif length is None:
+            framing = _CHUNKED
         line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-        self._unsent = b"".join((line, write_fields(headers), framing, _LAST if outlet.last else b"\r\n"))
-        self._left = _NO_BODY if bodiless else length
+        outlet.send(b"".join((line, write_fields(headers), framing, _LAST if outlet.last else b"\r\n")))
         self.started = True
-        if length is None:
-            outlet.soon(self._flush)
 
     def write(self, data: bytes) -> None:
         """Send content. What an answer to HEAD, or a 204 or 304, must not have is left out."""
@@ -137,9 +127,6 @@ class Exchange:
             raise GatewayError(f"an answer has {len(data) - left} bytes more than its Content-Length")
         else:
             self._left = left - len(data)
-        if self._unsent:
-            data = self._unsent + data
-            self._unsent = b""
         outlet.send(data)
 
     def end(self) -> None:
@@ -152,8 +139,24 @@ class Exchange:
             self.abort()
             return
         if left is None:
-            self._unsent += b"0\r\n\r\n"
-        self._flush()
+            outlet.send(b"0\r\n\r\n")
+        self._outlet = None
+        outlet.finish()
+
+    def answer(self, status: int, headers: Sequence[Field], body: bytes) -> None:
+        """The whole answer at once."""
+        outlet = self._outlet
+        if outlet is None:
+            return
+        if self.started or status in _BODILESS or self.head.method == "HEAD":
+            self.start(status, headers, len(body))
+            self.write(body)
+            self.end()
+            return
+        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        last = _LAST if outlet.last else b"\r\n"
+        outlet.send(b"".join((line, write_fields(headers), b"content-length: %d\r\n" % len(body), last, body)))
+        self.started = True
         self._outlet = None
         outlet.finish()
 
@@ -161,7 +164,6 @@ class Exchange:
         """Cut: what was written is sent, then the connection closes without the answer's proper end."""
         outlet = self._outlet
         if outlet is not None:
-            self._flush()
             self._outlet = None
             outlet.cut()
 
@@ -171,9 +173,7 @@ class Exchange:
             self.abort()
             return
         headers, body = render(refusal, dialect=self.dialect, call=self.call)
-        self.start(refusal.status, headers, len(body))
-        self.write(body)
-        self.end()
+        self.answer(refusal.status, headers, body)
 
     def when_writable(self, callback: Callable[[], None]) -> None:
         """Call once when the client takes more again, or is gone; at once when it takes more now."""
@@ -191,12 +191,6 @@ class Exchange:
         self.when_writable(lambda: None if future.done() else future.set_result(None))
         await future
 
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, b""
-        if unsent and self._outlet is not None:
-            self._outlet.send(unsent)
-
     def detach(self) -> None:
         """The client is gone: nothing that is written from now on goes anywhere."""
         self._outlet = None
-        self._unsent = b""

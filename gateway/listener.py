@@ -10,6 +10,7 @@ from gateway.budget import Budget
 from gateway.connection import Connection
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Handler
+from gateway.outbox import Outbox
 from gateway.settings import Limits, Tls
 from gateway.sweep import NEVER, Sweep
 
@@ -40,6 +41,7 @@ class Listener:
         self.sweep = sweep
         self.budget = budget
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self.loop)
         seconds = (limits.idle_time, limits.head_time, limits.body_time, limits.total_time, _LINGER_TIME, NEVER)
         self.times = tuple(time + sweep.interval for time in seconds)
         self._tls = server_context(tls) if tls is not None else None

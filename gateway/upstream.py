@@ -11,9 +11,11 @@ from collections.abc import Coroutine, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from gateway.answers import AnswerReader
 from gateway.dialling import client_context, dial
 from gateway.errors import UpstreamError
 from gateway.fields import Field, write_fields
+from gateway.outbox import Outbox
 from gateway.settings import Endpoint, Limits
 from gateway.sweep import Sweep
 from gateway.upstream_connection import UpstreamConnection
@@ -183,6 +185,7 @@ class UpstreamPool:
         self.answer_idle_time = limits.answer_idle_time + sweep.interval
         self.idle_time = limits.upstream_idle_time + sweep.interval
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self.loop)
         self._peers: dict[tuple[str, object], Peer] = {}
         # By the identity of the endpoint's settings, which hashing would take longer than the rest of the look-up; the
         # settings are kept with the peer, so that no other object can come by that identity.
@@ -270,10 +273,14 @@ class UpstreamPool:
         self.sweep.watch(connection)
         return connection
 
-    def keep(self, connection: UpstreamConnection) -> bool:
-        """Take back a connection whose call is over; False when there are enough."""
-        if self._idle >= self.limits.upstream_idle:
+    def keep(self, connection: UpstreamConnection, answer: AnswerReader) -> bool:
+        """Take back a connection after its answer; False when there are enough or the upstream will not wait long."""
+        seconds = self.idle_time
+        if answer.head is not None and answer.head.idle_hint is not None:
+            seconds = min(seconds, answer.head.idle_hint - 1)
+        if seconds <= 0 or self._idle >= self.limits.upstream_idle:
             return False
+        connection.deadline = self.sweep.now + seconds
         connection.peer.idle.append(connection)
         self._idle += 1
         return True

@@ -35,8 +35,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, call: UpstreamCall) -> bool:
         """Send the call's request and hand on what comes back; False when the upstream was seen to close."""
-        transport = self._transport
-        if self._closed or transport.is_closing():
+        if self._closed or self._transport.is_closing():
             return False
         pool = self._pool
         call.connection = self
@@ -45,10 +44,16 @@ class UpstreamConnection(asyncio.Protocol):
         if call.paused:
             self.pause()
         self.deadline = pool.sweep.now + pool.first_byte_time
-        transport.write(call.request)
-        if call.body:
-            transport.write(call.body)
+        pool.outbox.add(self)
         return True
+
+    def flush(self) -> None:
+        """Send the request."""
+        call = self._call
+        if call is not None and not self._closed:
+            self._transport.write(call.request)
+            if call.body:
+                self._transport.write(call.body)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the upstream, in whatever cut."""
@@ -132,18 +137,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._used = True
         if self._paused:
             self.resume()
-        if not reader.reusable or self._transport.get_write_buffer_size() or not self._rest(reader):
+        if not reader.reusable or self._transport.get_write_buffer_size() or not self._pool.keep(self, reader):
             self.drop()
         call.finish().on_answer_end()
-
-    def _rest(self, reader: AnswerReader) -> bool:
-        """Wait for the next call in the pool; False when the pool has enough or the upstream will not wait."""
-        pool = self._pool
-        seconds = pool.idle_time
-        if reader.head is not None and reader.head.idle_hint is not None:
-            seconds = min(seconds, reader.head.idle_hint - 1)
-        self.deadline = pool.sweep.now + seconds
-        return seconds > 0 and pool.keep(self)
 
     def _broken(self, how: str) -> None:
         """The connection ended under a call: again on a fresh one where that is safe, else an error."""

@@ -191,6 +191,43 @@ def test_answers_that_have_no_body_get_none(method: str, status: int) -> None:
     uvloop.run(scenario())
 
 
+@pytest.mark.parametrize(("method", "status", "sent"), [("GET", 200, b"hello"), ("HEAD", 200, b""), ("GET", 204, b"")])
+def test_a_whole_answer_may_be_given_at_once(method: str, status: int, sent: bytes) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.answer(status, [(b"x-a", b"b")], b"hello")
+        exchange.answer(500, [], b"twice")
+        exchange.end()
+
+    async def scenario() -> None:
+        async with listening(Script(answer)) as running:
+            request = b"%b / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % method.encode()
+            head, _, content = (await running.ask(request)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            assert b"\r\nx-a: b\r\n" in head
+            assert (b"content-length: 5" in head) == (status == 200)
+            assert b"connection: close" in head
+            assert content == sent
+
+    uvloop.run(scenario())
+
+
+def test_a_handler_that_writes_without_pause_sees_that_the_client_is_slow() -> None:
+    def flood(exchange: Exchange) -> None:
+        exchange.start(200, [], None)
+        written = 0
+        while exchange.writable and written < 100_000_000:
+            exchange.write(b"x" * 1_000)
+            written += 1_000
+        assert written < 100_000_000
+        exchange.abort()
+
+    async def scenario() -> None:
+        async with listening(Script(flood)) as running:
+            assert len(await running.ask(GET)) > 10_000
+
+    uvloop.run(scenario())
+
+
 def test_a_chunked_request_reaches_the_handler_whole() -> None:
     async def scenario() -> None:
         async with listening(Script()) as running:
