@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import string
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -49,11 +51,15 @@ class System:
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End its processes."""
+        """End its processes and theirs."""
+        children = set(self.pids()) - {process.pid for process in self._processes}
         for process in self._processes:
             process.terminate()
         for process in self._processes:
             process.wait()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def run(self, *command: str) -> None:
         """Start one process of it and wait until its port takes connections."""
