@@ -36,5 +36,10 @@ class Outbox:
 
     def _flush(self) -> None:
         senders, self._senders = self._senders, []
-        for sender in senders:
-            sender.flush()
+        waiting = iter(senders)
+        try:
+            for sender in waiting:
+                sender.flush()
+        finally:
+            for sender in waiting:
+                self.add(sender)
