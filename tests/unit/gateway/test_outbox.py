@@ -37,18 +37,17 @@ def test_what_a_flush_brings_about_waits_for_the_next_turn() -> None:
             super().flush()
             if self.number:
                 self.number -= 1
-                outbox.add(self)
+                outboxes[0].add(self)
 
     async def scenario() -> None:
-        nonlocal outbox
-        outbox = Outbox(asyncio.get_running_loop())
+        outboxes.append(Outbox(asyncio.get_running_loop()))
         sent: list[int] = []
-        outbox.add(Again(sent, 2))
+        outboxes[0].add(Again(sent, 2))
         for expected in ([2], [2, 1], [2, 1, 0], [2, 1, 0]):
             await asyncio.sleep(0)
             assert sent == expected
 
-    outbox: Outbox
+    outboxes: list[Outbox] = []
     asyncio.run(scenario())
 
 
