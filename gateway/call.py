@@ -106,9 +106,9 @@ class Call:
     """One call on its way: what was found out about it so far."""
 
     __slots__ = (
-        "address", "began", "body_limit", "content", "cut", "dialect", "endpoint", "engine", "exchange", "facts", "id",
-        "kept", "principal", "recorded", "route", "running", "setup", "side", "subject", "target", "task",
-        "traceparent", "verdict",
+        "address", "began", "body_limit", "committing", "content", "cut", "dialect", "endpoint", "engine", "exchange",
+        "facts", "id", "kept", "principal", "recorded", "route", "running", "setup", "side", "subject", "target",
+        "task", "traceparent", "verdict",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, setup: Setup, boot: str) -> None:
@@ -127,6 +127,7 @@ class Call:
         self.kept: bytes | None = None
         self.side = ""
         self.running = False
+        self.committing = False
         self.cut: Refusal | None = None
         self.task: asyncio.Task[None] | None = None
         self.route: Route

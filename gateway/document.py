@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import parse_qs, unquote_plus
 
 import orjson
@@ -65,6 +65,11 @@ class _Moment:
 
 
 Part = Callable[[_Moment], object]
+Parts = Mapping[str, Part | Mapping[str, Part]]
+"""What a document is made of, by name: a value, or an object by its keys."""
+
+Recipe = tuple[tuple[str, Part | tuple[tuple[str, Part], ...]], ...]
+"""The parts that a bundle can read."""
 
 
 class Documents:
@@ -74,39 +79,39 @@ class Documents:
     """
 
     def __init__(self, tenants: Mapping[str, Tenant], routes: Sequence[Route]) -> None:
-        self._tenants = {tenant.id: {"id": tenant.id, "residency": tenant.residency} for tenant in tenants.values()}
-        self._routes = {
-            route.id: {"id": route.id, "kind": route.kind, "dialect": route.dialect, "risk": route.risk}
-            for route in routes
-        }
+        self._tenants = tenants
         self._endpoints = {
             (endpoint.id, healthy): orjson.Fragment(orjson.dumps(_endpoint(endpoint) | {"healthy": healthy}))
             for route in routes
             for endpoint in route.endpoints
             for healthy in (True, False)
         }
-        common: dict[str, Part] = {
+        common: dict[str, Part | Mapping[str, Part]] = {
             "phase": lambda at: at.phase,
-            "principal": _principal,
-            "tenant": lambda at: self._tenants[at.subject.principal.tenant],
-            "route": lambda at: self._routes[at.subject.route.id],
-            "call": _call,
-            "content": lambda at: _content(at.content),
+            "principal": _PRINCIPAL,
+            "tenant": {
+                "id": lambda at: at.subject.principal.tenant,
+                "residency": lambda at: self._tenants[at.subject.principal.tenant].residency,
+            },
+            "route": _ROUTE,
+            "call": _CALL,
+            "content": _CONTENT,
         }
-        self._request: dict[str, Part] = common | {
+        request: Parts = common | {
             "attributes": _attributes,
             "parsed_path": lambda at: at.subject.path.split("/")[1:],
             "parsed_query": lambda at: parse_qs(at.subject.query, keep_blank_values=True) if at.subject.query else {},
             "parsed_body": lambda at: at.content.body,
             "candidates": lambda at: [self._endpoints[each.id, at.healthy(each.id)] for each in at.candidates],
-            "model": lambda at: _model(at.content),
+            "model": _MODEL,
         }
-        self._answer: dict[str, Part] = common | {
+        answer: Parts = common | {
             "endpoint": lambda at: self._endpoints[at.endpoint, True],
-            "request_content": lambda at: _content(at.request) if at.request is not None else {},
-            "model": lambda at: _model(at.request) if at.request is not None else {},
-            "answer": lambda at: {"status": at.status, "media_type": at.content.media_type, "model": at.model},
+            "request_content": {name: _of_request(part) for name, part in _CONTENT.items()},
+            "model": {name: _of_request(part) for name, part in _MODEL.items()},
+            "answer": _ANSWER,
         }
+        self._request, self._answer = lru_cache(64)(partial(_recipe, request)), lru_cache(64)(partial(_recipe, answer))
 
     def request(
         self,
@@ -121,7 +126,7 @@ class Documents:
         """The document of `data.cordon.request.decision`; `mask` rewrites address and headers for a copy to be kept."""
         if mask is not None:
             subject = replace(subject, path=mask(subject.path), query=mask(unquote_plus(subject.query)))
-        return _encode(self._request, reads, _Moment("request", subject, content, candidates, healthy, mask))
+        return _encode(self._request(reads), _Moment("request", subject, content, candidates, healthy, mask))
 
     def answer(
         self,
@@ -137,45 +142,73 @@ class Documents:
     ) -> bytes:
         """The document of `data.cordon.response.decision` at `phase`: `answer_head`, `finding` or `answer_end`."""
         moment = _Moment(phase, subject, answer, request=request, endpoint=endpoint, status=status, model=model)
-        return _encode(self._answer, reads, moment)
+        return _encode(self._answer(reads), moment)
 
 
-def _encode(parts: Mapping[str, Part], reads: frozenset[str] | None, moment: _Moment) -> bytes:
-    if reads is None:
-        return orjson.dumps({name: make(moment) for name, make in parts.items()})
+def _encode(recipe: Recipe, moment: _Moment) -> bytes:
     document: dict[str, object] = {}
-    for name, keys in _keys_by_part(reads):
-        make = parts.get(name)
-        if make is not None:
-            value = make(moment)
-            if keys and isinstance(value, dict):
-                value = {key: value[key] for key in keys if key in value}
-            document[name] = value
+    for name, part in recipe:
+        document[name] = {key: make(moment) for key, make in part} if part.__class__ is tuple else part(moment)  # type: ignore[operator]
     return orjson.dumps(document)
 
 
-@lru_cache(maxsize=64)
-def _keys_by_part(reads: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Parts with the keys below them that are read; no keys where a part is read as a whole."""
-    parts: dict[str, list[str]] = {}
-    for entry in sorted(reads):
-        name, _, key = entry.partition(".")
-        parts.setdefault(name, []).append(key)
-    return tuple((name, () if "" in keys else tuple(keys)) for name, keys in parts.items())
+def _recipe(parts: Parts, reads: frozenset[str] | None) -> Recipe:
+    """The parts to be made where a bundle reads these: `name` for all of a part, `name.key` for a key of it."""
+    names = parts.keys() if reads is None else {entry.partition(".")[0] for entry in reads}
+    return tuple(
+        (name, part if callable(part) else tuple((key, part[key]) for key in part if _is_read(reads, name, key)))
+        for name, part in parts.items()
+        if name in names
+    )
 
 
-def _principal(at: _Moment) -> object:
-    principal = at.subject.principal
-    return {"id": principal.id, "tenant": principal.tenant, "roles": principal.roles, "key": principal.key}
+def _is_read(reads: frozenset[str] | None, name: str, key: str) -> bool:
+    return reads is None or name in reads or f"{name}.{key}" in reads
 
 
-def _call(at: _Moment) -> object:
-    subject = at.subject
-    return {"id": subject.call, "attempt": subject.attempt, "method": subject.method, "dialect": subject.dialect}
+_PRINCIPAL: Mapping[str, Part] = {
+    "id": lambda at: at.subject.principal.id,
+    "tenant": lambda at: at.subject.principal.tenant,
+    "roles": lambda at: at.subject.principal.roles,
+    "key": lambda at: at.subject.principal.key,
+}
+_ROUTE: Mapping[str, Part] = {
+    "id": lambda at: at.subject.route.id,
+    "kind": lambda at: at.subject.route.kind,
+    "dialect": lambda at: at.subject.route.dialect,
+    "risk": lambda at: at.subject.route.risk,
+}
+_CALL: Mapping[str, Part] = {
+    "id": lambda at: at.subject.call,
+    "attempt": lambda at: at.subject.attempt,
+    "method": lambda at: at.subject.method,
+    "dialect": lambda at: at.subject.dialect,
+}
+_MODEL: Mapping[str, Part] = {
+    "requested": lambda at: at.content.requested_model,
+    "stream": lambda at: at.content.stream,
+}
+_CONTENT: Mapping[str, Part] = {
+    "media_type": lambda at: at.content.media_type,
+    "bytes": lambda at: at.content.size,
+    "findings": lambda at: at.content.findings,
+    "labels": lambda at: {},
+}
+_ANSWER: Mapping[str, Part] = {
+    "status": lambda at: at.status,
+    "media_type": lambda at: at.content.media_type,
+    "model": lambda at: at.model,
+}
 
 
-def _model(request: Content) -> object:
-    return {"requested": request.requested_model, "stream": request.stream}
+def _of_request(part: Part) -> Part:
+    """The same of the request's content, for the document of an answer."""
+
+    def make(at: _Moment) -> object:
+        assert at.request is not None
+        return part(replace(at, content=at.request))
+
+    return make
 
 
 def _attributes(at: _Moment) -> object:
@@ -188,10 +221,6 @@ def _attributes(at: _Moment) -> object:
         "headers": _headers(subject.headers, at.mask),
     }
     return {"request": {"http": http}, "source": {"address": {"socketAddress": {"address": subject.source}}}}
-
-
-def _content(content: Content) -> dict[str, object]:
-    return {"media_type": content.media_type, "bytes": content.size, "findings": content.findings, "labels": {}}
 
 
 def _headers(headers: Iterable[tuple[bytes, bytes]], mask: Callable[[str], str] | None) -> dict[str, str]:

@@ -325,8 +325,9 @@ class Gateway:
     def _cut(self, call: Call, why: Refusal) -> None:
         if call.cut is None and call.task is not None:
             call.cut = why
-            # A task that is cancelled before its first step never runs, and would record and answer nothing.
-            if call.running:
+            # A task that is cancelled before its first step never runs, and would record and answer nothing; one that
+            # waits for its intent's commit has to learn the intent's index, and looks for a cut by itself then.
+            if call.running and not call.committing:
                 call.task.cancel()
 
 

@@ -9,7 +9,6 @@ Until the outcome is committed the client lacks at least the answer's terminal p
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -53,6 +52,7 @@ class Relay:
         self._recorded = False
         self._status = 0
         self._headers: Headers = ()
+        self._fields: dict[bytes, bytes] = {}
         self._media_type = ""
         self._inspector: AnswerInspector | None = None
         self._redact: dict[str, str] = {}
@@ -65,15 +65,17 @@ class Relay:
     async def begin(self, intent: bytes, side: bytes | None) -> None:
         """Commit the intent; nothing is sent before. Raises Refusal where the log does not take it."""
         began = time.perf_counter()
-        future = self._services.log.append(intent, side=side)
+        call = self._call
+        call.committing = True
         try:
-            self._intent = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(self._cut_while_committing)
-            raise
+            self._intent = await self._services.log.append(intent, side=side)
         except LineageError as error:
             raise Refusal(503, "lineage", "log_unavailable", f"The call could not be recorded: {error}") from error
-        self._call.recorded = True
+        finally:
+            call.committing = False
+        call.recorded = True
+        if call.cut is not None:
+            raise call.cut
         self._services.steps.intent.observe(time.perf_counter() - began)
 
     async def run(self, stream: AnswerStream, others: bool, may_repeat: bool) -> None:
@@ -85,6 +87,7 @@ class Relay:
         began = time.perf_counter()
         try:
             self._status, self._headers = await stream.head()
+            self._fields = dict(self._headers)
             steps.first_byte.observe(time.perf_counter() - began)
             if self._status in DECLINED and others and may_repeat:
                 health.failed(self._endpoint.id)
@@ -292,12 +295,6 @@ class Relay:
             final=final,
         )
 
-    def _cut_while_committing(self, future: asyncio.Future[int]) -> None:
-        """The call ended while its intent was being committed: nothing was sent, and the log is told so."""
-        if not future.cancelled() and future.exception() is None:
-            self._intent = future.result()
-            self.cut(self._call.ending())
-
     def _hold(self, count: int) -> None:
         """Account for the bytes of the answer that wait for its end, or for a decision."""
         if not self._services.budget.take(count - self._held):
@@ -316,7 +313,7 @@ class Relay:
         return headers
 
     def _header(self, name: bytes) -> str:
-        return next((value.decode("latin-1") for field, value in self._headers if field == name), "")
+        return self._fields.get(name, b"").decode("latin-1")
 
     def _is_stream(self) -> bool:
         return self._media_type == "text/event-stream"

@@ -28,7 +28,7 @@ class TenantSecrets:
 
     def running_digest(self, tenant: str) -> hmac.HMAC:
         """The same digest, over pieces that come one after the other."""
-        return hmac.new(self._keys.get(tenant).digesting, digestmod="sha256")
+        return self._keys.get(tenant).digesting.copy()
 
     def hash_key(self, tenant: str) -> bytes:
         """The key of `redact: hash`, 32 bytes: a value becomes the same hash within a tenant, and nowhere else."""

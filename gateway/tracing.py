@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import secrets
+
+from lineage.chance import sixteen
 
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 
@@ -11,5 +12,5 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 def continued(traceparent: bytes) -> tuple[str, bytes]:
     """The trace id and the `traceparent` to send on: same trace and flags, a new parent; a new trace if malformed."""
     match = _TRACEPARENT.fullmatch(traceparent)
-    trace, flags = (match[1].decode(), match[2].decode()) if match else (secrets.token_hex(16), "00")
-    return trace, f"00-{trace}-{secrets.token_hex(8)}-{flags}".encode()
+    trace, flags = (match[1].decode(), match[2].decode()) if match else (sixteen().hex(), "00")
+    return trace, f"00-{trace}-{sixteen()[:8].hex()}-{flags}".encode()

@@ -7,13 +7,13 @@ keys writes exactly what RFC 8785 (JSON Canonicalization Scheme) prescribes.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from typing import Final
 
 import orjson
 
+from lineage.chance import sixteen
 from lineage.errors import RecordError
 
 SCHEMA_VERSION: Final = 1
@@ -52,6 +52,7 @@ _OPTIONS: Final = (
     | orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
+_STRINGS: Final = frozenset({str})
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 _BASE32: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(high + low for high in _BASE32 for low in _BASE32)
@@ -85,9 +86,11 @@ def encode(record: Mapping[str, object]) -> bytes:
 
 
 def _check_object(value: Mapping[str, object], depth: int) -> None:
+    if not (_STRINGS.issuperset(map(type, value)) and "".join(value).isascii()):
+        raise RecordError("a record's keys are ASCII strings")
+    if _SCALARS.issuperset(map(type, value.values())):
+        return
     for key, item in value.items():
-        if type(key) is not str or not key.isascii():
-            raise RecordError("a record's keys are ASCII strings")
         if type(item) not in _SCALARS:
             _check_nested(key, item, depth)
 
@@ -130,7 +133,7 @@ def new_call_id() -> str:
 
     Ids of different milliseconds sort by time.
     """
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(sixteen()[:10], "big")
     pairs = _PAIRS
     return (
         pairs[value >> 120]

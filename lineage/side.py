@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from lineage.chance import sixteen
 from lineage.errors import SideError
 from lineage.paths import make_private_file
 from lineage.sqlite_file import FAILURES, unavailable
@@ -41,23 +42,27 @@ CREATE TABLE IF NOT EXISTS tenant_keys (tenant TEXT PRIMARY KEY, wrapped BLOB, a
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TenantKey:
-    """A tenant's key, parted by purpose, so that a digest of chosen content can never be the sealing key."""
+    """A tenant's key, parted by purpose, so that a digest of chosen content can never be the sealing key.
 
-    sealing: bytes
-    digesting: bytes
+    `digesting` is a keyed digest of nothing yet, to be copied: to set one up takes longer than to digest a record.
+    """
+
+    sealing: AESGCM = field(compare=False)
+    digesting: hmac.HMAC = field(compare=False)
     redacting: bytes
 
     @classmethod
     def derive(cls, key: bytes) -> TenantKey:
         """Return the parts of a tenant's 32 random bytes."""
-        parts = (b"cordon sealing", b"cordon digesting", b"cordon redacting")
-        return cls(*(hmac.digest(key, part, "sha256") for part in parts))
+        purposes = (b"cordon sealing", b"cordon digesting", b"cordon redacting")
+        sealing, digesting, redacting = (hmac.digest(key, purpose, "sha256") for purpose in purposes)
+        return cls(AESGCM(sealing), hmac.new(digesting, digestmod="sha256"), redacting)
 
 
 def seal(tenant_key: TenantKey, call: str, data: bytes) -> bytes:
     """Return `data` encrypted (AES-256-GCM, random nonce) and bound to a call id; 29 bytes longer than `data`."""
-    nonce = os.urandom(_NONCE)
-    return _VERSION + nonce + AESGCM(tenant_key.sealing).encrypt(nonce, data, call.encode())
+    nonce = sixteen()[:_NONCE]
+    return _VERSION + nonce + tenant_key.sealing.encrypt(nonce, data, call.encode())
 
 
 def unseal(tenant_key: TenantKey, call: str, blob: bytes) -> bytes:
@@ -65,14 +70,16 @@ def unseal(tenant_key: TenantKey, call: str, blob: bytes) -> bytes:
     if blob[:1] != _VERSION:
         raise SideError("the sealed blob is of an unknown form")
     try:
-        return AESGCM(tenant_key.sealing).decrypt(blob[1 : 1 + _NONCE], blob[1 + _NONCE :], call.encode())
+        return tenant_key.sealing.decrypt(blob[1 : 1 + _NONCE], blob[1 + _NONCE :], call.encode())
     except (InvalidTag, ValueError):
         raise SideError("the sealed blob does not belong to this tenant and call, or was changed") from None
 
 
 def content_digest(tenant_key: TenantKey, data: bytes) -> str:
     """Return the keyed digest of content (HMAC-SHA256, hex): equal for equal data of one tenant, opaque otherwise."""
-    return hmac.digest(tenant_key.digesting, data, "sha256").hex()
+    digest = tenant_key.digesting.copy()
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def blob_digest(blob: bytes) -> str:

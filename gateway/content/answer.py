@@ -144,6 +144,7 @@ class AnswerInspector:
         self.blocked = False
         self.received = 0
         self.held = 0
+        self._decoded = 0
         self._plan = plan
         self._limits = limits
         self._findings = Findings()
@@ -210,11 +211,14 @@ class AnswerInspector:
             if self._foreign:
                 raise ContentError("malformed", "a model's answer must be JSON or a stream of events")
             self.held += len(plain)
+            self._decoded += len(plain)
             self._body.feed(plain)
 
     def end(self) -> None:
         """The upstream's answer is over, by its framing. Not to be called when the connection broke."""
-        self._body.feed(self._decoder.end())
+        rest = self._decoder.end()
+        self._decoded += len(rest)
+        self._body.feed(rest)
         self._body.end()
         self._ended = True
 
@@ -289,5 +293,8 @@ class AnswerInspector:
 
     def _count_text(self) -> None:
         longest = self._plan.max_chars
-        if longest is not None and self._body.text_length > longest and "too_long" not in self._findings.types:
+        # No text has more characters than the body that it came in has bytes.
+        if longest is None or self._decoded <= longest or "too_long" in self._findings.types:
+            return
+        if self._body.text_length > longest:
             self._findings.add("too_long", 100, "")

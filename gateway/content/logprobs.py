@@ -69,21 +69,9 @@ class Tokens:
         self.entries[:] = kept
 
 
-def find(value: Json, scanner: Scanner) -> list[Tokens]:
-    """All lists of entries below any `logprobs` field of `value`."""
-    found: list[Tokens] = []
-    stack: list[Json] = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            for name, child in item.items():
-                if name == "logprobs" and child:
-                    found += [Tokens(entries, scanner) for _, entries in lists_of(child)]
-                elif isinstance(child, dict | list):
-                    stack.append(child)
-        elif isinstance(item, list):
-            stack += item
-    return found
+def find(values: list[Json], scanner: Scanner) -> list[Tokens]:
+    """All lists of entries in the values of `logprobs` fields (`walk.Texts.logprobs`)."""
+    return [Tokens(entries, scanner) for value in values for _, entries in lists_of(value)]
 
 
 def matches_of(tokens: list[Tokens]) -> Iterator[Match]:

@@ -191,7 +191,7 @@ class EventMachine:
         held.findings = texts.scan(self._scanner)
         if self._guard is not None:
             held.findings += texts.blocked(self._guard)
-        held.tokens = logprobs.find(value, self._scanner) if b'"logprobs"' in rest else []
+        held.tokens = logprobs.find(texts.logprobs, self._scanner)
         unnamed = Texts([event.name, event.id]).scan(self._scanner)
         for finding in held.findings + unnamed:
             self._findings.add(finding.match.type, finding.match.confidence, pointer(finding.path)[:256])

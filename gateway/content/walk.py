@@ -104,14 +104,19 @@ class Finding(NamedTuple):
 
 
 class Texts:
-    """The texts of one JSON value. `unreadable` are the places of what has no text to read."""
+    """The texts of one JSON value.
 
-    __slots__ = ("_places", "_texts", "unreadable")
+    `unreadable` are the places of what has no text to read, `logprobs` the values of fields of that name: they repeat
+    a text in pieces (`gateway.content.logprobs`).
+    """
+
+    __slots__ = ("_places", "_texts", "logprobs", "unreadable")
 
     def __init__(self, value: Json) -> None:
         self._texts: list[str] = []
         self._places: list[tuple[Path, int, bool]] = []
         self.unreadable: list[Path] = []
+        self.logprobs: list[Json] = []
         if isinstance(value, dict | list):
             self._walk(value)
         else:
@@ -134,6 +139,8 @@ class Texts:
                         continue
                     if kind is dict or kind is list:
                         stack.append((child, (path, key), key, depth + 1))
+                        if key == "logprobs":
+                            self.logprobs.append(child)
                     elif child.__class__ is not bool and child and self._leaf(child, (path, key), key, True):
                         continue
                     if key not in _KNOWN_NAMES:

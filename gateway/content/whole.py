@@ -62,7 +62,7 @@ class Whole:
         self._findings = texts.scan(self._tools.scanner)
         if self._tools.guard is not None:
             self._findings += texts.blocked(self._tools.guard)
-        self._tokens = logprobs.find(value, self._tools.scanner) if b'"logprobs"' in raw else []
+        self._tokens = logprobs.find(texts.logprobs, self._tools.scanner)
         for path, _, match in self._findings:
             self._tools.findings.add(match.type, match.confidence, pointer(path)[:256])
         for match in logprobs.matches_of(self._tokens):

@@ -105,6 +105,21 @@ def test_log_probabilities_of_a_whole_answer_lose_the_finding() -> None:
     assert [entry["token"] for entry in kept] == ["to ", " ok"]
 
 
+def test_log_probabilities_under_an_escaped_name_are_the_same() -> None:
+    tokens = [{"token": t, "logprob": -1} for t in ("to ", "a@", "b.org", " ok")]
+    body = openai_answer("clean", logprobs={"content": tokens}).replace(b'"logprobs"', b'"logprob\\u0073"')
+    result = inspect([body], media_type=JSON)
+    kept = json.loads(result.data)["choices"][0]["logprobs"]["content"]
+    assert [entry["token"] for entry in kept] == ["to ", " ok"]
+
+
+def test_a_text_is_too_long_by_its_characters_and_not_by_its_bytes() -> None:
+    body = openai_answer("ä" * 20)
+    for longest, found in ((19, True), (20, False)):
+        result = inspect([body], media_type=JSON, plan=AnswerPlan(max_chars=longest))
+        assert ("too_long" in result.inspector.summary()) is found
+
+
 def test_an_anthropic_answer_keeps_its_seal_and_tells_of_it() -> None:
     content = [
         {"type": "thinking", "thinking": f"about {MAIL}", "signature": "c2ln" * 30},

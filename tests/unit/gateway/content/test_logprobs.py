@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.content import logprobs
 from gateway.content.patterns import PatternScanner
+from gateway.content.walk import Texts
 
 SCANNER = PatternScanner()
 
@@ -53,7 +54,7 @@ def test_all_lists_of_a_value_are_found() -> None:
         ],
         "output": [{"content": [{"logprobs": [entry("4111 1111 1111 1111")]}]}],
     }
-    found = logprobs.find(value, SCANNER)
+    found = logprobs.find(Texts(value).logprobs, SCANNER)
     assert sorted(match.type for match in logprobs.matches_of(found)) == ["email", "email", "payment_card"]
     for tokens in found:
         tokens.remove({"email", "payment_card"})
