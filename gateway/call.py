@@ -33,6 +33,9 @@ from policies.engine import PolicyEngine
 
 log = structlog.get_logger("gateway")
 
+LARGE = 65_536
+"""A body of more bytes is scanned beside the event loop: one made to take long must not hold up everybody's calls."""
+
 
 class PolicySource(Protocol):
     """Where the bundle in force comes from; it may be another one at the next call."""

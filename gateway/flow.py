@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from gateway.address import Address
 from gateway.answer_stream import AnswerStream
-from gateway.call import Call, Services, Setup, log
+from gateway.call import LARGE, Call, Services, Setup, log
 from gateway.containment import Isolation
 from gateway.content.errors import ContentError
 from gateway.content.request import ContentLimits, Dialect, RequestContent, read_body
@@ -43,9 +43,6 @@ from policies.result import RequestDecision
 
 CHAT_PATHS = {"openai": "/chat/completions", "anthropic": "/messages"}
 LARGEST_INPUT = MAX_SIDE - 64
-LARGE = 65_536
-"""A body of more bytes is scanned beside the event loop: one made to take long must not hold up everybody's calls."""
-
 STATUS_OF_CONTENT = {"too_large": 413, "encoding": 415}
 
 

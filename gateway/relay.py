@@ -9,12 +9,13 @@ Until the outcome is committed the client lacks at least the answer's terminal p
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from gateway.answer_stream import AnswerStream, Headers
-from gateway.call import Call, Services
+from gateway.call import LARGE, Call, Services
 from gateway.content.answer import AnswerInspector, AnswerLimits, AnswerPlan, Emit
 from gateway.content.errors import ContentError
 from gateway.content.findings import Ask
@@ -162,7 +163,9 @@ class Relay:
                 self._hold(inspector.held)
             if data is None or stream.at_end():
                 inspector.end()
-            for step in inspector.steps():
+            steps = inspector.steps()
+            large = inspector.held > LARGE
+            while (step := await asyncio.to_thread(next, steps, None) if large else next(steps, None)) is not None:
                 if isinstance(step, Emit):
                     await self._emit(step.data)
                 elif isinstance(step, Ask):

@@ -13,10 +13,13 @@ CONTEXT = 48
 """How far before a number a word may stand that says what the number is, in characters."""
 
 _LONGEST_RUN = 2_000
-_RUN = linear(rb"[+(]{0,2}\d(?:[ .\-()/]{0,2}\d){5}(?:[ .\-()/]{0,2}\d)*")
+_BEGIN = linear(rb"[+(]{0,2}\d(?:[ .\-()/]{0,2}\d){5}")
+_RUN = linear(rb"[+(]{0,2}\d(?:[ .\-()/]{0,2}\d)*")
 _EXTENSION = re.compile(r"[ ]?(?:x|ext\.? ?)\d{1,6}(?![\w@])", re.ASCII)
 _GROUP = re.compile(r"\d+")
 _OVERLAP = 20
+_LONGEST_NUMBER = 19
+_DIGITS = re.compile(r"\d*")
 _SSN_SIZES = [3, 2, 4]
 _CARD_SEPARATORS = frozenset(" -.")
 _GLUE = frozenset("0123456789_@.")
@@ -62,13 +65,32 @@ def find(text: str, raw: bytes, start: int) -> list[Match]:
     """Numbers in plain ASCII text (`raw` is the same) that begin at or after `start`."""
     found: list[Match] = []
     position = start
-    while (match := _RUN.search(raw, position)) is not None:
-        first, position = match.span()
-        run = _run(text, first, min(position, first + _LONGEST_RUN))
-        if position > run.end and len(run.groups) > _OVERLAP:
-            position = run.groups[-_OVERLAP][0]
+    while (begin := _BEGIN.search(raw, position)) is not None:
+        first = begin.start()
+        limit = first + _LONGEST_RUN
+        # Not looked at further than it is used: a long row of digits would be gone through again for each part of it.
+        match = _RUN.match(raw, first, limit + 3)
+        assert match is not None
+        position = match.end()
+        run = _run(text, first, min(position, limit))
+        if position > limit:
+            position = _go_on(text, first, limit)
         found += _numbers(run)
     return found
+
+
+def _go_on(text: str, first: int, limit: int) -> int:
+    """Where to look on in a row of digits of which `text[first:limit]` was looked at.
+
+    As many groups before the limit are seen again as a number can have; one of more digits than any number parts what
+    is before it from what is behind.
+    """
+    groups = [match.span() for match in _GROUP.finditer(text, first, limit)]
+    # So few groups in so long a row: one of them at least has more digits than any number.
+    position = groups[-_OVERLAP][0] if len(groups) > _OVERLAP else first
+    position = max([position, *(end for start, end in groups if end - start > _LONGEST_NUMBER)])
+    rest = _DIGITS.match(text, position) if text[position - 1].isdigit() else None
+    return rest.end() if rest is not None else position
 
 
 def _numbers(run: _Run) -> list[Match]:

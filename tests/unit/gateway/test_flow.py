@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from gateway.content.patterns import PatternScanner
+from gateway.content.scanner import Match
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.settings import Endpoint, Route
@@ -133,6 +136,36 @@ def test_an_answer_is_redacted_by_the_answers_own_decision() -> None:
         assert reply.json()["choices"][0]["message"]["content"] == "Ask [EMAIL]."
         outcome = world.records("call.outcome")[0]
         assert (outcome["findings"], outcome["redacted"]) == ({"email": 1}, {"email": "mask"})
+
+    play(scene)
+
+
+def test_large_bodies_are_scanned_beside_the_event_loop() -> None:
+    class Watched(PatternScanner):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[tuple[int, int]] = []
+
+        def scan(self, text: str, start: int = 0) -> list[Match]:
+            self.seen.append((len(text), threading.get_ident()))
+            return super().scan(text, start)
+
+    async def scene(world: InProcess) -> None:
+        scanner = world.gateway._services.scanner = Watched()
+
+        async def large(_request: bytes, send: Callable[[bytes], None]) -> bool:
+            send(answer(completion("word " * 20_000 + "to a@b.org")))
+            return True
+
+        small, world.upstream.script = world.upstream.script, large
+        done = await world.chat("word " * 20_000)
+        assert done.json()["choices"][0]["message"]["content"].endswith("to [EMAIL]")
+        threads = [who for size, who in scanner.seen if size > 65_536]
+        assert len(threads) == 2 and threading.get_ident() not in threads
+        scanner.seen.clear()
+        world.upstream.script = small
+        await world.chat("short")
+        assert {who for _, who in scanner.seen} == {threading.get_ident()}
 
     play(scene)
 

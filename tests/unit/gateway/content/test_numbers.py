@@ -50,6 +50,13 @@ def test_a_card_is_found_in_a_run_of_any_length() -> None:
         assert ("payment_card", "4111 1111 1111 1111") in found(text), size
 
 
+@pytest.mark.parametrize("size", [18, 19, 20, 100, 1_990, 1_999, 2_000, 2_001, 9_000])
+def test_a_card_is_found_behind_groups_of_any_size(size: int) -> None:
+    for before in (1, 2, 7, 30):
+        text = ("7" * size + " ") * before + "4111 1111 1111 1111"
+        assert ("payment_card", "4111 1111 1111 1111") in found(text), before
+
+
 def test_confidence_says_how_usual_a_number_is_set() -> None:
     def confidence(text: str) -> int:
         (match,) = numbers.find(text, text.encode(), 0)
