@@ -145,6 +145,12 @@ class Documents:
         return _encode(self._answer(reads), moment)
 
 
+@lru_cache(64)
+def shows_headers(reads: frozenset[str] | None) -> bool:
+    """Whether the document of a bundle that reads this holds the request's headers."""
+    return reads is None or any(name.partition(".")[0] == "attributes" for name in reads)
+
+
 def _encode(recipe: Recipe, moment: _Moment) -> bytes:
     document: dict[str, object] = {}
     for name, part in recipe:

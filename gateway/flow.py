@@ -22,7 +22,7 @@ from gateway.call import LARGE, Call, Services, Setup, log
 from gateway.containment import Isolation
 from gateway.content.errors import ContentError
 from gateway.content.request import ContentLimits, Dialect, RequestContent, read_body
-from gateway.document import Content, Subject
+from gateway.document import Content, Subject, shows_headers
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.headers import to_upstream
@@ -254,8 +254,7 @@ class Gateway:
     ) -> None:
         """The policy input, masked and sealed, to be kept beside the intent for replay, unless it is too large."""
         services = self._services
-        shown = reads is None or any(name.startswith("attributes") for name in reads)
-        if call.facts.findings or (shown and call.address.finds_in(call.subject.headers)):
+        if call.facts.findings or (shows_headers(reads) and call.address.finds_in(call.subject.headers)):
             kept = replace(call.content, body=content.masked_parsed())
             healthy = services.health.healthy
             mask = call.address.masked

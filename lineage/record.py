@@ -53,6 +53,7 @@ _OPTIONS: Final = (
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
 _STRINGS: Final = frozenset({str})
+_CONTAINERS: Final = frozenset({dict, list, tuple})
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 _BASE32: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(high + low for high in _BASE32 for low in _BASE32)
@@ -91,7 +92,8 @@ def _check_object(value: Mapping[str, object], depth: int) -> None:
     if _SCALARS.issuperset(map(type, value.values())):
         return
     for key, item in value.items():
-        if type(item) not in _SCALARS:
+        kind = type(item)
+        if kind not in _SCALARS and (item or kind not in _CONTAINERS or depth >= MAX_DEPTH):
             _check_nested(key, item, depth)
 
 
