@@ -25,6 +25,14 @@ class Everything(System):
 
     def start(self, upstream: int) -> None:
         """Write a configuration of two model routes, start it and take a key."""
+        file = self.write(upstream)
+        self.run(sys.executable, "-m", "cordon.cli", "up", "-c", str(file))
+        command = [sys.executable, "-m", "cordon.cli", "key", "create", "bench", "--tenant", TENANT, "-c", str(file)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        self.key = done.stdout.strip()
+
+    def write(self, upstream: int) -> Path:
+        """Write the configuration and its bundle; returns the file."""
         home = self.directory / "cordon"
         bundle = home / "bundle"
         shutil.copytree(ROOT / "policies/bundles/starter", bundle)
@@ -36,10 +44,7 @@ class Everything(System):
         (bundle / "data.json").write_text(json.dumps(data))
         file = home / "cordon.yaml"
         file.write_text(yaml.safe_dump(self._configuration(upstream)))
-        self.run(sys.executable, "-m", "cordon.cli", "up", "-c", str(file))
-        command = [sys.executable, "-m", "cordon.cli", "key", "create", "bench", "--tenant", TENANT, "-c", str(file)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        self.key = done.stdout.strip()
+        return file
 
     def _configuration(self, upstream: int) -> dict[str, object]:
         def route(name: str, prefix: str) -> dict[str, object]:
