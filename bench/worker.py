@@ -16,10 +16,9 @@ import pstats
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvloop
-import yaml
 
 from bench import upstream
 from bench.full import TENANT, Everything
@@ -29,6 +28,7 @@ from gateway.call import Services, Setup, Steps
 from gateway.connection import Connection
 from gateway.content.patterns import PatternScanner
 from gateway.flow import Gateway
+from gateway.kept import KeptInputs
 from gateway.listener import Listener
 from gateway.routing import Health
 from gateway.secrets import TenantSecrets
@@ -178,7 +178,7 @@ async def run(directory: Path, calls: int, at_once: int, stream: bool, profile: 
         health=Health(),
         budget=Budget(limits.buffered),
         unknown=UnknownCallers("B" * 26),
-        keep_inputs=config.lineage.policy_inputs,
+        kept=KeptInputs(lambda: log.generation),
     )
     gateway = Gateway(services, Setup.of(config.routes, config.tenants, limits))
     listener = Listener(gateway, limits, sweep, services.budget)

@@ -14,6 +14,7 @@ from gateway.content.scanner import Match, Scanner
 
 PLACE = "address"
 _WALL = "\n"
+_MOST_KNOWN, _LONGEST_KNOWN = 2_048, 256
 
 
 class Address:
@@ -49,3 +50,23 @@ class Address:
             parts += [text[position : match.start], mask(match.type)]
             position = match.end
         return "".join([*parts, text[position:]])
+
+
+class Addresses:
+    """The addresses of a worker's calls. Clients mostly use the same ones; those without a finding are remembered."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._known: dict[tuple[str, str], Address] = {}
+
+    def read(self, path: str, query: str) -> Address:
+        """The address of this normalised path and query."""
+        known = self._known.get((path, query))
+        if known is not None:
+            return known
+        address = Address(path, query, self._scanner)
+        if not address.findings and len(path) + len(query) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[path, query] = address
+        return address

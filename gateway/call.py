@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
-from gateway.address import Address
+from gateway.address import Address, Addresses
 from gateway.budget import Budget
 from gateway.content.request import Dialect
 from gateway.content.scanner import Scanner
@@ -19,9 +19,10 @@ from gateway.document import Content, Documents, Subject
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.identity import Principal
+from gateway.kept import NOTHING, Kept, KeptInputs
 from gateway.records import Facts
 from gateway.routing import Health, Routes
-from gateway.secrets import TenantSecrets
+from gateway.secrets import Secrets, TenantSecrets
 from gateway.settings import Limits, Route, Tenant
 from gateway.unknown import UnknownCallers
 from gateway.upstream import UpstreamPool
@@ -93,7 +94,11 @@ class Services:
     health: Health
     budget: Budget
     unknown: UnknownCallers
-    keep_inputs: bool
+    kept: KeptInputs | None
+    addresses: Addresses = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.addresses = Addresses(self.scanner)
 
     def append_later(self, record: Mapping[str, object]) -> None:
         """Append without waiting; a record that the log did not take is told in the process's own log."""
@@ -110,7 +115,7 @@ class Call:
 
     __slots__ = (
         "address", "began", "body_limit", "committing", "content", "cut", "dialect", "endpoint", "engine", "exchange",
-        "facts", "id", "kept", "principal", "recorded", "route", "running", "setup", "side", "subject", "target",
+        "facts", "id", "kept", "principal", "recorded", "route", "running", "secrets", "setup", "subject", "target",
         "task", "traceparent", "verdict",
     )  # fmt: skip
 
@@ -127,14 +132,14 @@ class Call:
         self.verdict = "refused"
         self.recorded = False
         self.traceparent = b""
-        self.kept: bytes | None = None
-        self.side = ""
+        self.kept: Kept = NOTHING
         self.running = False
         self.committing = False
         self.cut: Refusal | None = None
         self.task: asyncio.Task[None] | None = None
         self.route: Route
         self.principal: Principal
+        self.secrets: Secrets
         self.subject: Subject
         self.address: Address
         self.content: Content

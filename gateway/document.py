@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from operator import attrgetter
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote_plus
 
 import orjson
@@ -55,8 +57,7 @@ class _Moment:
     phase: str
     subject: Subject
     content: Content
-    candidates: Sequence[Endpoint] = ()
-    healthy: Callable[[str], bool] = bool
+    candidates: tuple[tuple[str, bool], ...] = ()
     mask: Callable[[str], str] | None = None
     request: Content | None = None
     endpoint: str = ""
@@ -64,12 +65,69 @@ class _Moment:
     model: str = ""
 
 
-Part = Callable[[_Moment], object]
+class _Made(NamedTuple):
+    """A value that is made of the moment. `of`: the attribute that it is a function of; None where it is of many."""
+
+    make: Callable[[_Moment], object]
+    of: str | None
+
+
+Part = str | _Made
+"""One value of a document: the path of an attribute of the moment, or what is made of one."""
+
 Parts = Mapping[str, Part | Mapping[str, Part]]
 """What a document is made of, by name: a value, or an object by its keys."""
 
-Recipe = tuple[tuple[str, Part | tuple[tuple[str, Part], ...]], ...]
-"""The parts that a bundle can read."""
+Maker = Callable[[_Moment], object]
+
+
+class _Recipe:
+    """The parts of a document that a bundle can read.
+
+    Where they are all functions of a few attributes, documents are remembered by these: most calls have an equal one.
+    """
+
+    __slots__ = ("_key", "_known", "_parts")
+
+    def __init__(self, parts: Parts, reads: frozenset[str] | None) -> None:
+        self._parts: list[tuple[str, Maker | tuple[tuple[str, Maker], ...]]] = []
+        names = parts.keys() if reads is None else {entry.partition(".")[0] for entry in reads}
+        used: list[Part] = []
+        for name, part in parts.items():
+            if name not in names:
+                continue
+            if isinstance(part, Mapping):
+                read = {key: each for key, each in part.items() if _is_read(reads, name, key)}
+                used += read.values()
+                self._parts.append((name, tuple((key, _maker(each)) for key, each in read.items())))
+            else:
+                used.append(part)
+                self._parts.append((name, _maker(part)))
+        attributes = {part if isinstance(part, str) else part.of for part in used}
+        paths = sorted(path for path in attributes if path is not None)
+        self._key = attrgetter("phase", *paths) if len(paths) == len(attributes) else None
+        self._known: dict[tuple[object, ...], bytes] = {}
+
+    def write(self, moment: _Moment) -> bytes:
+        """The document, JSON."""
+        request = moment.request
+        if self._key is None or moment.content.findings or (request is not None and request.findings):
+            return self._write(moment)
+        key = self._key(moment)
+        document = self._known.get(key)
+        if document is None:
+            document = self._write(moment)
+            if len(document) <= _LONGEST_KNOWN:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[key] = document
+        return document
+
+    def _write(self, moment: _Moment) -> bytes:
+        document: dict[str, object] = {}
+        for name, part in self._parts:
+            document[name] = {key: make(moment) for key, make in part} if isinstance(part, tuple) else part(moment)
+        return orjson.dumps(document)
 
 
 class Documents:
@@ -79,39 +137,41 @@ class Documents:
     """
 
     def __init__(self, tenants: Mapping[str, Tenant], routes: Sequence[Route]) -> None:
-        self._tenants = tenants
-        self._endpoints = {
+        endpoints = {
             (endpoint.id, healthy): orjson.Fragment(orjson.dumps(_endpoint(endpoint) | {"healthy": healthy}))
             for route in routes
             for endpoint in route.endpoints
             for healthy in (True, False)
         }
+        tenant: Mapping[str, Part] = {
+            "id": "subject.principal.tenant",
+            "residency": _Made(
+                lambda at: tenants[at.subject.principal.tenant].residency, "subject.principal.tenant"
+            ),
+        }  # fmt: skip
         common: dict[str, Part | Mapping[str, Part]] = {
-            "phase": lambda at: at.phase,
+            "phase": "phase",
             "principal": _PRINCIPAL,
-            "tenant": {
-                "id": lambda at: at.subject.principal.tenant,
-                "residency": lambda at: self._tenants[at.subject.principal.tenant].residency,
-            },
+            "tenant": tenant,
             "route": _ROUTE,
             "call": _CALL,
             "content": _CONTENT,
         }
         request: Parts = common | {
-            "attributes": _attributes,
-            "parsed_path": lambda at: at.subject.path.split("/")[1:],
-            "parsed_query": lambda at: parse_qs(at.subject.query, keep_blank_values=True) if at.subject.query else {},
-            "parsed_body": lambda at: at.content.body,
-            "candidates": lambda at: [self._endpoints[each.id, at.healthy(each.id)] for each in at.candidates],
+            "attributes": _Made(_attributes, None),
+            "parsed_path": _Made(lambda at: at.subject.path.split("/")[1:], "subject.path"),
+            "parsed_query": _Made(_parsed_query, "subject.query"),
+            "parsed_body": _Made(lambda at: at.content.body, None),
+            "candidates": _Made(lambda at: [endpoints[each] for each in at.candidates], "candidates"),
             "model": _MODEL,
         }
         answer: Parts = common | {
-            "endpoint": lambda at: self._endpoints[at.endpoint, True],
+            "endpoint": _Made(lambda at: endpoints[at.endpoint, True], "endpoint"),
             "request_content": {name: _of_request(part) for name, part in _CONTENT.items()},
             "model": {name: _of_request(part) for name, part in _MODEL.items()},
             "answer": _ANSWER,
         }
-        self._request, self._answer = lru_cache(64)(partial(_recipe, request)), lru_cache(64)(partial(_recipe, answer))
+        self._request, self._answer = lru_cache(64)(partial(_Recipe, request)), lru_cache(64)(partial(_Recipe, answer))
 
     def request(
         self,
@@ -126,7 +186,8 @@ class Documents:
         """The document of `data.cordon.request.decision`; `mask` rewrites address and headers for a copy to be kept."""
         if mask is not None:
             subject = replace(subject, path=mask(subject.path), query=mask(unquote_plus(subject.query)))
-        return _encode(self._request(reads), _Moment("request", subject, content, candidates, healthy, mask))
+        choice = tuple([(each.id, healthy(each.id)) for each in candidates])
+        return self._request(reads).write(_Moment("request", subject, content, choice, mask))
 
     def answer(
         self,
@@ -141,8 +202,8 @@ class Documents:
         reads: frozenset[str] | None = None,
     ) -> bytes:
         """The document of `data.cordon.response.decision` at `phase`: `answer_head`, `finding` or `answer_end`."""
-        moment = _Moment(phase, subject, answer, request=request, endpoint=endpoint, status=status, model=model)
-        return _encode(self._answer(reads), moment)
+        moment = _Moment(phase, subject, answer, (), None, request, endpoint, status, model)
+        return self._answer(reads).write(moment)
 
 
 @lru_cache(64)
@@ -151,70 +212,66 @@ def shows_headers(reads: frozenset[str] | None) -> bool:
     return reads is None or any(name.partition(".")[0] == "attributes" for name in reads)
 
 
-def _encode(recipe: Recipe, moment: _Moment) -> bytes:
-    document: dict[str, object] = {}
-    for name, part in recipe:
-        document[name] = {key: make(moment) for key, make in part} if part.__class__ is tuple else part(moment)  # type: ignore[operator]
-    return orjson.dumps(document)
-
-
-def _recipe(parts: Parts, reads: frozenset[str] | None) -> Recipe:
-    """The parts to be made where a bundle reads these: `name` for all of a part, `name.key` for a key of it."""
-    names = parts.keys() if reads is None else {entry.partition(".")[0] for entry in reads}
-    return tuple(
-        (name, part if callable(part) else tuple((key, part[key]) for key in part if _is_read(reads, name, key)))
-        for name, part in parts.items()
-        if name in names
-    )
+def _maker(part: Part) -> Maker:
+    return attrgetter(part) if isinstance(part, str) else part.make
 
 
 def _is_read(reads: frozenset[str] | None, name: str, key: str) -> bool:
     return reads is None or name in reads or f"{name}.{key}" in reads
 
 
+_LONGEST_KNOWN, _MOST_KNOWN = 4_096, 2_048
+
 _PRINCIPAL: Mapping[str, Part] = {
-    "id": lambda at: at.subject.principal.id,
-    "tenant": lambda at: at.subject.principal.tenant,
-    "roles": lambda at: at.subject.principal.roles,
-    "key": lambda at: at.subject.principal.key,
+    "id": "subject.principal.id",
+    "tenant": "subject.principal.tenant",
+    "roles": "subject.principal.roles",
+    "key": "subject.principal.key",
 }
 _ROUTE: Mapping[str, Part] = {
-    "id": lambda at: at.subject.route.id,
-    "kind": lambda at: at.subject.route.kind,
-    "dialect": lambda at: at.subject.route.dialect,
-    "risk": lambda at: at.subject.route.risk,
+    "id": "subject.route.id",
+    "kind": "subject.route.kind",
+    "dialect": "subject.route.dialect",
+    "risk": "subject.route.risk",
 }
 _CALL: Mapping[str, Part] = {
-    "id": lambda at: at.subject.call,
-    "attempt": lambda at: at.subject.attempt,
-    "method": lambda at: at.subject.method,
-    "dialect": lambda at: at.subject.dialect,
+    "id": _Made(attrgetter("subject.call"), None),
+    "attempt": "subject.attempt",
+    "method": "subject.method",
+    "dialect": "subject.dialect",
 }
 _MODEL: Mapping[str, Part] = {
-    "requested": lambda at: at.content.requested_model,
-    "stream": lambda at: at.content.stream,
+    "requested": "content.requested_model",
+    "stream": "content.stream",
 }
 _CONTENT: Mapping[str, Part] = {
-    "media_type": lambda at: at.content.media_type,
-    "bytes": lambda at: at.content.size,
-    "findings": lambda at: at.content.findings,
-    "labels": lambda at: {},
+    "media_type": "content.media_type",
+    "bytes": _Made(attrgetter("content.size"), None),
+    # Only documents without findings are remembered.
+    "findings": _Made(attrgetter("content.findings"), "phase"),
+    "labels": _Made(lambda at: {}, "phase"),
 }
 _ANSWER: Mapping[str, Part] = {
-    "status": lambda at: at.status,
-    "media_type": lambda at: at.content.media_type,
-    "model": lambda at: at.model,
+    "status": "status",
+    "media_type": "content.media_type",
+    "model": "model",
 }
 
 
 def _of_request(part: Part) -> Part:
     """The same of the request's content, for the document of an answer."""
+    if isinstance(part, str):
+        return part.replace("content.", "request.", 1)
 
     def make(at: _Moment) -> object:
         assert at.request is not None
-        return part(replace(at, content=at.request))
+        return part.make(replace(at, content=at.request))
 
-    return make
+    return _Made(make, part.of)
+
+
+def _parsed_query(at: _Moment) -> object:
+    return parse_qs(at.subject.query, keep_blank_values=True) if at.subject.query else {}
 
 
 def _attributes(at: _Moment) -> object:

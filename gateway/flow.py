@@ -16,7 +16,6 @@ import time
 import traceback
 from dataclasses import replace
 
-from gateway.address import Address
 from gateway.answer_stream import AnswerStream
 from gateway.call import LARGE, Call, Services, Setup, log
 from gateway.containment import Isolation
@@ -35,14 +34,11 @@ from gateway.tracing import continued
 from lineage.control import ControlState
 from lineage.errors import LineageError
 from lineage.record import encode
-from lineage.side import blob_digest
-from lineage.wire import MAX_SIDE
 from policies.engine import Moment
 from policies.errors import PolicyError
 from policies.result import RequestDecision
 
 CHAT_PATHS = {"openai": "/chat/completions", "anthropic": "/messages"}
-LARGEST_INPUT = MAX_SIDE - 64
 STATUS_OF_CONTENT = {"too_large": 413, "encoding": 415}
 
 
@@ -162,6 +158,7 @@ class Gateway:
             self._services.steps.whole.observe(time.perf_counter() - call.began)
 
     async def _serve(self, call: Call) -> None:
+        call.secrets = self._services.secrets.of(call.principal.tenant)
         content = await self._inspect(call)
         candidates = self._candidates(call)
         decision = await self._decide(call, content, candidates)
@@ -197,7 +194,7 @@ class Gateway:
         except ContentError as error:
             status = STATUS_OF_CONTENT.get(error.code, 400)
             raise Refusal(status, "inspection", error.code, f"The request's body: {error.detail}") from error
-        address = call.address = Address(head.path, head.query, self._services.scanner)
+        address = call.address = self._services.addresses.read(head.path, head.query)
         summary = address.add_to(content.summary())
         call.facts.findings = {kind: found["count"] for kind, found in summary.items()}
         call.facts.path = address.masked(head.path) if address.findings else head.path
@@ -239,30 +236,27 @@ class Gateway:
             raise Refusal(403, "decision", "finding_in_address", f"{detail} Send it in the body instead.")
         call.facts.labels = decision.labels
         call.facts.redacted = {kind: how for kind, how in decision.redact.items() if kind in call.facts.findings}
-        if services.keep_inputs:
-            self._keep_input(call, content, document, candidates, engine.request_reads)
+        if services.kept is not None:
+            document = self._to_be_kept(call, content, document, candidates, engine.request_reads)
+            call.kept = services.kept.keep(call.secrets, document)
         services.steps.request_decision.observe(time.perf_counter() - began)
         return decision
 
-    def _keep_input(
+    def _to_be_kept(
         self,
         call: Call,
         content: RequestContent,
         document: bytes,
         candidates: list[Endpoint],
         reads: frozenset[str] | None,
-    ) -> None:
-        """The policy input, masked and sealed, to be kept beside the intent for replay, unless it is too large."""
-        services = self._services
+    ) -> bytes:
+        """The policy input for replay: with every finding masked."""
         if call.facts.findings or (shows_headers(reads) and call.address.finds_in(call.subject.headers)):
             kept = replace(call.content, body=content.masked_parsed())
-            healthy = services.health.healthy
+            healthy = self._services.health.healthy
             mask = call.address.masked
-            document = call.setup.documents.request(call.subject, kept, candidates, healthy, reads=reads, mask=mask)
-        if len(document) > LARGEST_INPUT:
-            return
-        call.kept = services.secrets.seal(call.principal.tenant, call.id, document)
-        call.side = blob_digest(call.kept)
+            return call.setup.documents.request(call.subject, kept, candidates, healthy, reads=reads, mask=mask)
+        return document
 
     async def _attempt(
         self,
@@ -275,15 +269,15 @@ class Gateway:
         may_repeat: bool,
     ) -> None:
         """Steps 6 to 8 for one endpoint; raises Declined where the next one is to be tried."""
-        services, head, tenant = self._services, call.exchange.head, call.principal.tenant
-        body = content.render(decision.redact, services.secrets.hash_key(tenant), model=endpoint.model)
-        sent = {"bytes": len(body), "digest": services.secrets.digest(tenant, body)}
+        services, head, secrets = self._services, call.exchange.head, call.secrets
+        body = content.render(decision.redact, secrets.hash_key, model=endpoint.model)
+        sent = {"bytes": len(body), "digest": secrets.digest(body)}
         call.subject.attempt = attempt
         call.endpoint = endpoint.id
         relay = Relay(services, call, endpoint, attempt)
-        record = intent(call.facts, attempt, endpoint.id, endpoint.model or content.model or "", sent, call.side)
+        record = intent(call.facts, attempt, endpoint.id, endpoint.model or content.model or "", sent, call.kept.digest)
         try:
-            await relay.begin(encode(record), call.kept if attempt == 1 else None)
+            await relay.begin(encode(record), call.kept.blob if attempt == 1 else None)
             self._check_standing(call)
             stream = AnswerStream()
             stream.upstream = services.pool.request(

@@ -60,7 +60,7 @@ class Relay:
         self._planned = AnswerDecision(False)
         self._held = 0
         self._size = 0
-        self._digest = services.secrets.running_digest(call.principal.tenant)
+        self._digest = call.secrets.running_digest()
         self._began = time.perf_counter()
 
     async def begin(self, intent: bytes, side: bytes | None) -> None:
@@ -71,6 +71,8 @@ class Relay:
         try:
             self._intent = await self._services.log.append(intent, side=side)
         except LineageError as error:
+            if self._services.kept is not None:
+                self._services.kept.forget()
             raise Refusal(503, "lineage", "log_unavailable", f"The call could not be recorded: {error}") from error
         finally:
             call.committing = False
@@ -152,7 +154,7 @@ class Relay:
             content_encoding=self._header(b"content-encoding"),
             scanner=self._services.scanner,
             plan=_plan(decision),
-            key=self._services.secrets.hash_key(self._call.principal.tenant),
+            key=self._call.secrets.hash_key,
             limits=AnswerLimits(buffered=limits.answer, ratio=limits.decoded_ratio),
         )
         while True:
@@ -329,7 +331,7 @@ def _reason(rule: str, detail: str) -> dict[str, str]:
 def _plan(decision: AnswerDecision) -> AnswerPlan:
     return AnswerPlan(
         redact=decision.redact,
-        block=tuple((pattern.id, pattern.pattern) for pattern in decision.block),
+        block=decision.block,
         max_chars=decision.limits.get("max_chars"),
         schema=cast("dict[str, Json] | None", decision.schema),
         mode=decision.plan,

@@ -16,24 +16,38 @@ class Keys(Protocol):
         ...
 
 
+class Secrets:
+    """What the gateway does with one tenant's keys, for one call; the keys themselves go no further.
+
+    `hash_key` is the key of `redact: hash`, 32 bytes: a value becomes the same hash within a tenant, and nowhere else.
+    """
+
+    __slots__ = ("_key", "hash_key", "tenant")
+
+    def __init__(self, tenant: str, key: TenantKey) -> None:
+        self.tenant = tenant
+        self._key = key
+        self.hash_key = key.redacting
+
+    def digest(self, data: bytes) -> str:
+        """Keyed digest of content, hex (HMAC-SHA256)."""
+        return content_digest(self._key, data)
+
+    def running_digest(self) -> hmac.HMAC:
+        """The same digest, over pieces that come one after the other."""
+        return self._key.digesting.copy()
+
+    def seal(self, data: bytes) -> bytes:
+        """`data` encrypted for the side table."""
+        return seal(self._key, self.tenant, data)
+
+
 class TenantSecrets:
-    """What the gateway does with tenants' keys; the keys themselves go no further."""
+    """The tenants' secrets, by tenant."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def digest(self, tenant: str, data: bytes) -> str:
-        """Keyed digest of content, hex (HMAC-SHA256)."""
-        return content_digest(self._keys.get(tenant), data)
-
-    def running_digest(self, tenant: str) -> hmac.HMAC:
-        """The same digest, over pieces that come one after the other."""
-        return self._keys.get(tenant).digesting.copy()
-
-    def hash_key(self, tenant: str) -> bytes:
-        """The key of `redact: hash`, 32 bytes: a value becomes the same hash within a tenant, and nowhere else."""
-        return self._keys.get(tenant).redacting
-
-    def seal(self, tenant: str, call: str, data: bytes) -> bytes:
-        """`data` encrypted for the side table and bound to the call."""
-        return seal(self._keys.get(tenant), call, data)
+    def of(self, tenant: str) -> Secrets:
+        """This tenant's; raises LineageError where its key cannot be had."""
+        return Secrets(tenant, self._keys.get(tenant))

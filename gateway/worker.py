@@ -15,6 +15,7 @@ from gateway.budget import Budget
 from gateway.call import Services, Setup, Steps
 from gateway.content.patterns import PatternScanner
 from gateway.flow import Gateway
+from gateway.kept import KeptInputs
 from gateway.listener import Listener
 from gateway.routing import Health
 from gateway.secrets import TenantSecrets
@@ -99,7 +100,7 @@ class Worker:
             health=Health(),
             budget=budget,
             unknown=UnknownCallers(self._boot),
-            keep_inputs=self._configuration.keep_inputs,
+            kept=KeptInputs(lambda: log_client.generation) if self._configuration.keep_inputs else None,
         )
         gateway = self._gateway = Gateway(services, self._setup)
         listener = Listener(gateway, limits, sweep, budget, tls=settings.tls, on_malformed=self._count_malformed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 from lineage.control import ControlState, may_control
@@ -17,6 +19,7 @@ from lineage.store import LogSource
 from lineage.tiles import WIDTH, TileTree, widths
 
 _CHUNK: Final = 1_000
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class RecordsCheck:
@@ -222,16 +225,22 @@ class SideCheck:
         self.check = Check("blobs beside the log", "blobs")
         self.gone = 0
         self._store = store
+        # Many records name the same blob, mostly one after the other.
+        self._is_right = lru_cache(1_024)(self._look)
+
+    def _look(self, digest: str) -> bool | None:
+        blob = self._store.load(digest)
+        return None if blob is None else blob_digest(blob) == digest
 
     def feed(self, index: int, record: dict[str, object]) -> None:
         """Check a record's blob, or count that it is gone."""
         digest = record.get("side")
         if digest is None:
             return
-        blob = self._store.load(index)
-        if blob is None:
+        is_right = self._is_right(digest) if isinstance(digest, str) and _DIGEST.fullmatch(digest) else False
+        if is_right is None:
             self.gone += 1
             return
         self.check.checked += 1
-        if blob_digest(blob) != digest:
+        if not is_right:
             self.check.fault(f"the blob of record {index} is not the one that the record names")

@@ -67,7 +67,7 @@ class LogClient:
 
     `control` is the control state; it is changed, and `on_control` called, before an append of the same or a later
     commit resolves. `on_size` is called with the log's size as it grows, coalesced. `connected` says whether appends
-    can be taken now.
+    can be taken now, `generation` how many connections there have been.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class LogClient:
         self._closed = False
         self.control = ControlState()
         self.connected = False
+        self.generation = 0
 
     @classmethod
     async def connect(
@@ -222,6 +223,7 @@ class LogClient:
             size, state = wire.parse_welcome(payload)
             self.control = control.load(state)
             self.connected = True
+            self.generation += 1
             self._controlled()
             self._grown(size)
             if self._link is not None and not self._link.welcomed.done():

@@ -1,7 +1,8 @@
 """What lies beside the log: blobs that must be erasable, sealed with a key of their tenant, and those keys.
 
-A record holds only the SHA-256 of its blob's sealed bytes. Each tenant has one random key, wrapped by the master
-key; destroying it (`TenantKeys.erase`) makes the tenant's blobs and digests unreadable at once, in every copy.
+A record holds only the SHA-256 of its blob's sealed bytes; that digest is also the name under which the blob is kept,
+so that many records can share one. Each tenant has one random key, wrapped by the master key; destroying it
+(`TenantKeys.erase`) makes the tenant's blobs and digests unreadable at once, in every copy.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _PRAGMAS: Final = (
     *("secure_delete=ON", "trusted_schema=OFF"),
 )
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS blobs (idx INTEGER PRIMARY KEY, at INTEGER NOT NULL, blob BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS blobs (
+    turn INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, at INTEGER NOT NULL, blob BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS tenant_keys (tenant TEXT PRIMARY KEY, wrapped BLOB, at INTEGER NOT NULL) STRICT;
 """
 
@@ -59,20 +62,20 @@ class TenantKey:
         return cls(AESGCM(sealing), hmac.new(digesting, digestmod="sha256"), redacting)
 
 
-def seal(tenant_key: TenantKey, call: str, data: bytes) -> bytes:
-    """Return `data` encrypted (AES-256-GCM, random nonce) and bound to a call id; 29 bytes longer than `data`."""
+def seal(tenant_key: TenantKey, tenant: str, data: bytes) -> bytes:
+    """Return `data` encrypted (AES-256-GCM, random nonce) and bound to its tenant; 29 bytes longer than `data`."""
     nonce = sixteen()[:_NONCE]
-    return _VERSION + nonce + tenant_key.sealing.encrypt(nonce, data, call.encode())
+    return _VERSION + nonce + tenant_key.sealing.encrypt(nonce, data, tenant.encode())
 
 
-def unseal(tenant_key: TenantKey, call: str, blob: bytes) -> bytes:
-    """Return what `seal` was given; SideError when the key, the call or a byte is another one."""
+def unseal(tenant_key: TenantKey, tenant: str, blob: bytes) -> bytes:
+    """Return what `seal` was given; SideError when the key, the tenant or a byte is another one."""
     if blob[:1] != _VERSION:
         raise SideError("the sealed blob is of an unknown form")
     try:
-        return tenant_key.sealing.decrypt(blob[1 : 1 + _NONCE], blob[1 + _NONCE :], call.encode())
+        return tenant_key.sealing.decrypt(blob[1 : 1 + _NONCE], blob[1 + _NONCE :], tenant.encode())
     except (InvalidTag, ValueError):
-        raise SideError("the sealed blob does not belong to this tenant and call, or was changed") from None
+        raise SideError("the sealed blob does not belong to this tenant, or was changed") from None
 
 
 def content_digest(tenant_key: TenantKey, data: bytes) -> str:
@@ -100,24 +103,30 @@ class SideStore:
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
 
-    def save(self, blobs: Sequence[tuple[int, int, bytes]]) -> None:
-        """Keep sealed blobs as (index of the record, ms since the epoch, bytes); LogUnavailable when that fails."""
-        with self._transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO blobs (idx, at, blob) VALUES (?, ?, ?)", blobs)
+    def save(self, blobs: Sequence[tuple[int, bytes]]) -> None:
+        """Keep sealed blobs as (ms since the epoch, bytes), in the order of time; LogUnavailable when that fails.
 
-    def load(self, index: int) -> bytes | None:
-        """Return the sealed blob of the record at `index`, or None when it is gone or was never there."""
+        One that is there already is kept from that time on.
+        """
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO blobs (digest, at, blob) VALUES (?, ?, ?)",
+                [(hashlib.sha256(blob).digest(), at, blob) for at, blob in blobs],
+            )
+
+    def load(self, digest: str) -> bytes | None:
+        """Return the sealed blob that a record names by `digest` (hex), or None when it is gone or was never there."""
         with self._turn, _explained(self._path):
-            row = self._db.execute("SELECT blob FROM blobs WHERE idx = ?", (index,)).fetchone()
+            row = self._db.execute("SELECT blob FROM blobs WHERE digest = ?", (bytes.fromhex(digest),)).fetchone()
         return None if row is None else row[0]
 
     def forget(self, before: int, *, limit: int = 1_000) -> int:
         """Delete up to `limit` of the oldest blobs kept before the time `before` (ms); return how many were deleted."""
         with self._transaction() as db:
-            # Blobs are kept in the order of the log, so the oldest are the first; no index by time is needed.
-            rows = db.execute("SELECT idx, at FROM blobs ORDER BY idx LIMIT ?", (limit,)).fetchall()
-            old = [(index,) for index, at in rows if at < before]
-            db.executemany("DELETE FROM blobs WHERE idx = ?", old)
+            # Blobs come, and come again, in the order of time, so the oldest are the first; no index by time is needed.
+            rows = db.execute("SELECT turn, at FROM blobs ORDER BY turn LIMIT ?", (limit,)).fetchall()
+            old = [(turn,) for turn, at in rows if at < before]
+            db.executemany("DELETE FROM blobs WHERE turn = ?", old)
             return len(old)
 
     @contextmanager

@@ -24,7 +24,7 @@ GATHER_SECONDS: Final = 0.02
 GROUP: Final = 1_000
 """Blobs in one transaction."""
 
-Blobs = list[tuple[int, int, bytes]]
+Blobs = list[tuple[int, bytes]]
 
 
 class SideWriter:
@@ -49,8 +49,8 @@ class SideWriter:
         return self._put - self._done
 
     def put(self, blobs: Blobs) -> None:
-        """Have blobs written, as (index of the record, ms since the epoch, sealed bytes)."""
-        self._put += sum(len(blob) for _, _, blob in blobs)
+        """Have blobs written, as (ms since the epoch, sealed bytes)."""
+        self._put += sum(len(blob) for _, blob in blobs)
         self._queue.put(blobs)
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class SideWriter:
             self._failed.inc(len(blobs))
             log.error("blobs beside the log are lost, their calls cannot be replayed: %s", error)
             self._store = None
-        self._done += sum(len(blob) for _, _, blob in blobs)
+        self._done += sum(len(blob) for _, blob in blobs)
 
     def _forget(self) -> None:
         if time.monotonic() < self._next_forget:

@@ -213,7 +213,7 @@ class LogWriter:
         now = time.time_ns() // 1_000_000
         for client, appends in batch:
             client.acknowledge(appends, first)
-            blobs += [(first + i, now, append.side) for i, append in enumerate(appends) if append.side is not None]
+            blobs += [(now, append.side) for append in appends if append.side is not None]
             first += len(appends)
         if blobs:
             self._side.put(blobs)

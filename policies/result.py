@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 
 import orjson
 
@@ -49,8 +49,7 @@ class Reason:
         return {name: text for name, text in parts.items() if text}
 
 
-@dataclass(frozen=True, slots=True)
-class BlockPattern:
+class BlockPattern(NamedTuple):
     """An RE2 pattern that may not occur in an answer; a hit is the finding `blocked_pattern:<id>`."""
 
     id: str

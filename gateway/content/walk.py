@@ -107,14 +107,16 @@ class Texts:
     """The texts of one JSON value.
 
     `unreadable` are the places of what has no text to read, `logprobs` the values of fields of that name: they repeat
-    a text in pieces (`gateway.content.logprobs`).
+    a text in pieces (`gateway.content.logprobs`). The value must stay as it is until it was scanned: where its texts
+    stand is only looked up, by walking it once more, when something is found in them.
     """
 
-    __slots__ = ("_places", "_texts", "logprobs", "unreadable")
+    __slots__ = ("_places", "_texts", "_value", "logprobs", "unreadable")
 
-    def __init__(self, value: Json) -> None:
+    def __init__(self, value: Json, *, placed: bool = False) -> None:
+        self._value = value
         self._texts: list[str] = []
-        self._places: list[tuple[Path, int, bool]] = []
+        self._places: list[tuple[Path, int, bool]] | None = [] if placed else None
         self.unreadable: list[Path] = []
         self.logprobs: list[Json] = []
         if isinstance(value, dict | list):
@@ -135,7 +137,8 @@ class Texts:
                     if kind is str and child and key not in _ENCODED and child[0] != "d":  # type: ignore[index]
                         # The common case, without a call: `_leaf` looks closer at what may be encoded.
                         texts.append(f"{key}{NAME}{child}")
-                        places.append(((path, key), len(key) + 1, True))
+                        if places is not None:
+                            places.append(((path, key), len(key) + 1, True))
                         continue
                     if kind is dict or kind is list:
                         stack.append((child, (path, key), key, depth + 1))
@@ -145,7 +148,8 @@ class Texts:
                         continue
                     if key not in _KNOWN_NAMES:
                         texts.append(key)
-                        places.append(((path, key), len(key) + 1, True))
+                        if places is not None:
+                            places.append(((path, key), len(key) + 1, True))
             elif isinstance(item, list):
                 for index, child in enumerate(item):
                     kind = child.__class__
@@ -168,7 +172,8 @@ class Texts:
             self._texts.append(f"{name}{NAME}{number_text(value)}")
         else:
             return False
-        self._places.append((path, len(name) + 1, own))
+        if self._places is not None:
+            self._places.append((path, len(name) + 1, own))
         return True
 
     def _encoded(self, value: str, path: Path, name: str) -> bool:
@@ -186,14 +191,15 @@ class Texts:
             return []
         joined = WALL.join(texts)
         if joined.count(WALL) != len(texts) - 1 or joined.count(NAME) > len(texts):
-            texts = [self._disarmed(index, text) for index, text in enumerate(texts)]
+            texts = [_disarmed(text, place[1]) for text, place in zip(texts, self._placed(), strict=True)]
             joined = WALL.join(texts)
         matches = scanner.scan(joined)
         if not matches:
             return []
         found: list[Finding] = []
+        places = self._placed()
         for index, match in locate(texts, matches):
-            path, shift, own = self._places[index]
+            path, shift, own = places[index]
             if match.start >= shift:
                 shifted = Match(match.type, match.start - shift, match.end - shift, match.confidence)
                 found.append(Finding(path, False, shifted))
@@ -206,16 +212,23 @@ class Texts:
         found: list[Finding] = []
         if not guard.occurs(WALL.join(self._texts)):
             return found
-        for text, (path, shift, _) in zip(self._texts, self._places, strict=True):
+        for text, (path, shift, _) in zip(self._texts, self._placed(), strict=True):
             value = text[shift:] if shift <= len(text) else text
             found += [Finding(path, False, match) for match in guard.search(value, 0, final=True)]
         return found
 
-    def _disarmed(self, index: int, text: str) -> str:
-        shift = self._places[index][1]
-        if shift > len(text):
-            return readable(text)
-        return readable(text[: shift - 1]) + NAME + readable(text[shift:])
+    def _placed(self) -> list[tuple[Path, int, bool]]:
+        """For each text: where it stands, where its value begins behind its name, and whether the name is its own."""
+        if self._places is None:
+            self._places = Texts(self._value, placed=True)._placed()
+        return self._places
+
+
+def _disarmed(text: str, shift: int) -> str:
+    """A text without the characters that separate texts and names, but for its own."""
+    if shift > len(text):
+        return readable(text)
+    return readable(text[: shift - 1]) + NAME + readable(text[shift:])
 
 
 def is_encoded(name: str, value: str) -> bool:

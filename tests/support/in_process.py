@@ -17,6 +17,7 @@ from gateway.budget import Budget
 from gateway.call import Services, Setup, Steps
 from gateway.content.patterns import PatternScanner
 from gateway.flow import Gateway
+from gateway.kept import KeptInputs
 from gateway.listener import Listener
 from gateway.routing import Health
 from gateway.secrets import TenantSecrets
@@ -293,7 +294,7 @@ async def in_process(
                 health=Health(),
                 budget=budget,
                 unknown=UnknownCallers("gateway-0-TEST"),
-                keep_inputs=True,
+                kept=KeptInputs(lambda: log.generation),
             )
             setup = Setup.of(tables, [Tenant(id="acme", residency=("EU",))], limits)
             world.gateway = Gateway(services, setup)

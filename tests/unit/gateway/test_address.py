@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.address import Address
+from gateway.address import Address, Addresses
 from gateway.content.patterns import PatternScanner
 
 SCANNER = PatternScanner()
@@ -36,3 +36,20 @@ def test_headers_are_looked_through_before_they_are_kept() -> None:
     address = Address("/", "", SCANNER)
     assert address.finds_in([(b"accept", b"*/*"), (b"x-user", b"jane.doe@example.org")])
     assert not address.finds_in([(b"accept", b"*/*"), (b"x-user", b"jane")])
+
+
+def test_an_address_without_findings_is_looked_through_once() -> None:
+    addresses = Addresses(SCANNER)
+    assert addresses.read("/a", "b=1") is addresses.read("/a", "b=1")
+    assert addresses.read("/a", "b=1") is not addresses.read("/a/b", "=1")
+    found = addresses.read("/jane@example.org", "")
+    assert found.findings == {"email": 1}
+    assert addresses.read("/jane@example.org", "") is not found
+
+
+def test_what_is_remembered_of_addresses_is_bounded() -> None:
+    addresses = Addresses(SCANNER)
+    for number in range(5_000):
+        addresses.read(f"/{'n' * (number % 300)}/{number % 7}", f"{number}")
+    assert len(addresses._known) <= 2_048
+    assert all(len(path) + len(query) <= 256 for path, query in addresses._known)

@@ -121,3 +121,38 @@ def test_an_answers_document_can_be_reduced_too() -> None:
     reads = frozenset({"answer.status", "parsed_body"})
     document = orjson.loads(DOCUMENTS.answer("finding", subject(), "us", CONTENT, CONTENT, 200, "m", reads=reads))
     assert document == {"answer": {"status": 200}}
+
+
+def test_equal_documents_are_made_once_and_different_ones_never_mixed_up() -> None:
+    reads = frozenset({"principal.id", "model", "candidates", "route.id", "content.findings"})
+    clean = Content("application/json", 12, {}, None, "m1", True)
+
+    def made(content: Content, healthy: bool = True, **changes: object) -> bytes:
+        return DOCUMENTS.request(subject(**changes), content, [EU, US], lambda _: healthy, reads=reads)
+
+    first = made(clean)
+    assert made(clean, call="01JOTHER", path="/elsewhere") is first
+    others = [
+        made(Content("application/json", 12, {}, None, "m2", True)),
+        made(Content("application/json", 12, {}, None, "m1", False)),
+        made(clean, healthy=False),
+        made(clean, principal=Principal("acme/other", "acme", ("agent",), "key_1")),
+        made(CONTENT),
+    ]
+    assert len({first, *others}) == 6
+    assert orjson.loads(others[-1])["content"]["findings"]["email"]["count"] == 1
+
+
+def test_what_differs_with_every_call_is_never_remembered() -> None:
+    clean = Content("application/json", 12, {}, {"x": "y"}, "m1", True)
+    for names, change in (({"call.id"}, {"call": "01JOTHER"}), ({"attributes"}, {"headers": [(b"a", b"b")]})):
+        first, second = (
+            DOCUMENTS.request(subject(**changes), clean, [EU], lambda _: True, reads=frozenset(names))
+            for changes in ({}, change)
+        )
+        assert first != second
+    bodies = [Content("application/json", 12, {}, {"x": text}, "m1", True) for text in "yz"]
+    made = [
+        DOCUMENTS.request(subject(), body, [EU], lambda _: True, reads=frozenset({"parsed_body"})) for body in bodies
+    ]
+    assert made[0] != made[1]

@@ -19,7 +19,7 @@ from lineage.side import SideStore, TenantKey, TenantKeys, blob_digest, content_
 MASTER = bytes(range(32))
 KEY = TenantKey.derive(b"k" * 32)
 OTHER = TenantKey.derive(b"o" * 32)
-CALL = "01JD0000000000000000000000"
+TENANT = "acme"
 
 
 @pytest.fixture
@@ -30,37 +30,37 @@ def store(tmp_path: Path) -> Iterator[SideStore]:
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"input" * 10_000])
-def test_a_sealed_blob_opens_with_its_key_and_call(data: bytes) -> None:
-    blob = seal(KEY, CALL, data)
-    assert unseal(KEY, CALL, blob) == data
+def test_a_sealed_blob_opens_with_its_key_and_tenant(data: bytes) -> None:
+    blob = seal(KEY, TENANT, data)
+    assert unseal(KEY, TENANT, blob) == data
     assert len(blob) == len(data) + 29
     assert data not in blob or len(data) < 2
 
 
 def test_sealing_twice_gives_different_bytes() -> None:
-    assert seal(KEY, CALL, b"same") != seal(KEY, CALL, b"same")
+    assert seal(KEY, TENANT, b"same") != seal(KEY, TENANT, b"same")
 
 
 def test_a_sealed_blob_opens_with_nothing_else() -> None:
-    blob = seal(KEY, CALL, b"secret")
+    blob = seal(KEY, TENANT, b"secret")
     with pytest.raises(SideError):
-        unseal(OTHER, CALL, blob)
+        unseal(OTHER, TENANT, blob)
     with pytest.raises(SideError):
-        unseal(KEY, CALL[:-1] + "1", blob)
+        unseal(KEY, "acme2", blob)
 
 
 @pytest.mark.parametrize("position", [0, 1, 12, 13, 20, -1])
 def test_a_changed_blob_does_not_open(position: int) -> None:
-    blob = bytearray(seal(KEY, CALL, b"secret"))
+    blob = bytearray(seal(KEY, TENANT, b"secret"))
     blob[position] ^= 1
     with pytest.raises(SideError):
-        unseal(KEY, CALL, bytes(blob))
+        unseal(KEY, TENANT, bytes(blob))
 
 
 @pytest.mark.parametrize("blob", [b"", b"\x01", b"\x01" * 12, b"\x01" * 28])
 def test_a_cut_blob_does_not_open(blob: bytes) -> None:
     with pytest.raises(SideError):
-        unseal(KEY, CALL, blob)
+        unseal(KEY, TENANT, blob)
 
 
 def test_a_content_digest_is_equal_for_equal_content_of_one_tenant_only() -> None:
@@ -86,20 +86,27 @@ def test_a_key_shows_nothing_of_itself() -> None:
     assert str(KEY.redacting) not in repr(KEY)
 
 
-def test_blobs_are_kept_by_the_index_of_their_record(store: SideStore) -> None:
-    store.save([(5, 1_000, b"five"), (9, 2_000, b"nine")])
-    assert store.load(5) == b"five"
-    assert store.load(9) == b"nine"
-    assert store.load(6) is None
+def test_blobs_are_kept_by_their_digest(store: SideStore) -> None:
+    store.save([(1_000, b"five"), (2_000, b"nine")])
+    assert store.load(blob_digest(b"five")) == b"five"
+    assert store.load(blob_digest(b"nine")) == b"nine"
+    assert store.load(blob_digest(b"six")) is None
+
+
+def test_a_blob_that_comes_again_is_kept_from_then_on(store: SideStore) -> None:
+    store.save([(1_000, b"again"), (2_000, b"once"), (3_000, b"again")])
+    assert store.forget(3_000) == 1
+    assert store.load(blob_digest(b"once")) is None
+    assert store.load(blob_digest(b"again")) == b"again"
 
 
 def test_blobs_are_forgotten_by_age_in_bounded_steps(store: SideStore) -> None:
-    store.save([(index, index * 1_000, b"b") for index in range(100)])
+    store.save([(number * 1_000, b"blob %d" % number) for number in range(100)])
     assert store.forget(50_000, limit=30) == 30
     assert store.forget(50_000, limit=30) == 20
     assert store.forget(50_000, limit=30) == 0
-    assert store.load(49) is None
-    assert store.load(50) == b"b"
+    assert store.load(blob_digest(b"blob 49")) is None
+    assert store.load(blob_digest(b"blob 50")) == b"blob 50"
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path, store: SideStore) -> None:
@@ -108,9 +115,9 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path, store: SideStore) -> Non
 
 def test_a_failed_save_keeps_nothing_and_says_why(tmp_path: Path, store: SideStore) -> None:
     with pytest.raises(LogUnavailable, match=r"side\.db"):
-        store.save([(1, 1, b"a"), (2, 1, None)])  # type: ignore[list-item]
-    assert store.load(1) is None
-    store.save([(1, 1, b"a")])
+        store.save([(1, b"a"), (None, b"b")])  # type: ignore[list-item]
+    assert store.load(blob_digest(b"a")) is None
+    store.save([(1, b"a")])
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -166,7 +173,7 @@ def test_threads_and_processes_that_race_for_the_first_use_agree(tmp_path: Path)
 
 def test_erasing_a_tenant_destroys_its_key_for_ever(tmp_path: Path, store: SideStore) -> None:
     keys = TenantKeys(store, MASTER)
-    blob = seal(keys.get("acme"), CALL, b"secret")
+    blob = seal(keys.get("acme"), TENANT, b"secret")
     kept = keys.get("globex")
     with closing(sqlite3.connect(tmp_path / "side.db")) as db:
         wrapped = db.execute("SELECT wrapped FROM tenant_keys WHERE tenant = 'acme'").fetchone()[0]

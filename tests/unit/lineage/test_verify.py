@@ -226,7 +226,9 @@ def test_blobs_beside_the_log_are_checked_when_they_are_there() -> None:
     blobs = [b"blob %d" % number for number in range(4)]
     with written([intent(number, side=blob_digest(blob)) for number, blob in enumerate(blobs)]) as log:
         with closing(SideStore(Paths(log.data_dir).side)) as side:
-            side.save([(0, 1, blobs[0]), (1, 1, b"another"), (2, 1, blobs[2])])
+            side.save([(1, blobs[0]), (1, blobs[1]), (1, blobs[2])])
+            with side._transaction() as database:
+                database.execute("UPDATE blobs SET blob = x'00' WHERE blob = ?", (blobs[1],))
             report = run(log, side=side)
         assert checks(report)["blobs beside the log"] == (3, 1)
         assert "blob of record 1" in findings(report)

@@ -22,7 +22,7 @@ from lineage.paths import Paths
 from lineage.reader import open_reader
 from lineage.record import decode
 from lineage.settings import Lineage
-from lineage.side import SideStore
+from lineage.side import SideStore, blob_digest
 from lineage.side_writer import SideWriter
 from tests.support.logs import QUICK, connect, data_directory, running_writer
 from tests.support.records import intent, record
@@ -286,18 +286,19 @@ def test_records_of_a_client_that_left_are_committed_all_the_same() -> None:
     play(scenario)
 
 
-def test_side_blobs_are_kept_under_the_index_of_their_record() -> None:
+def test_side_blobs_are_kept_under_their_digest() -> None:
     meter = Meter("log")
 
     async def scenario(data_dir: Path) -> None:
         client = await connect(data_dir)
         pairs = [(intent(number), b"blob %d" % number if number % 2 else None) for number in range(10)]
-        indexes = await asyncio.gather(*[client.append(data, side=side) for data, side in pairs])
+        await asyncio.gather(*[client.append(data, side=side) for data, side in pairs])
         store = SideStore(Paths(data_dir).side)
         async with asyncio.timeout(5):
             while meter.counter("cordon_side_blobs_total").value < 5:
                 await asyncio.sleep(0.005)
-        assert [store.load(index) for index in indexes] == [side for _, side in pairs]
+        blobs = [side for _, side in pairs if side is not None]
+        assert [store.load(blob_digest(blob)) for blob in blobs] == blobs
         store.close()
         await client.close()
 

@@ -1,0 +1,80 @@
+"""Policy inputs beside the log: each is sealed and sent once, and named by every record that has it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway import kept as module
+from gateway.kept import LARGEST, LONGEST_SHARED, MOST_SHARED, NOTHING, KeptInputs
+from gateway.secrets import Secrets
+from lineage.side import TenantKey, blob_digest, unseal
+
+ACME = Secrets("acme", TenantKey.derive(b"a" * 32))
+GLOBEX = Secrets("globex", TenantKey.derive(b"g" * 32))
+
+
+class Writer:
+    """How often the log writer was connected to."""
+
+    generation = 1
+
+
+def inputs(writer: type[Writer] = Writer) -> KeptInputs:
+    return KeptInputs(lambda: writer.generation)
+
+
+def test_the_first_record_sends_the_blob_and_the_next_ones_name_it() -> None:
+    keeper = inputs()
+    first, second = keeper.keep(ACME, b"{}"), keeper.keep(ACME, b"{}")
+    assert first.blob is not None
+    assert first.digest == second.digest == blob_digest(first.blob)
+    assert second.blob is None
+    assert unseal(TenantKey.derive(b"a" * 32), "acme", first.blob) == b"{}"
+
+
+def test_tenants_and_inputs_share_nothing() -> None:
+    keeper = inputs()
+    found = [keeper.keep(secrets, document) for secrets in (ACME, GLOBEX) for document in (b"{}", b"[]")]
+    assert len({each.digest for each in found}) == 4
+    assert all(each.blob is not None for each in found)
+
+
+def test_a_new_connection_to_the_writer_begins_anew() -> None:
+    """The writer that is there now may not have what the one before was sent."""
+
+    class Restarted(Writer):
+        """A writer of this test."""
+
+    keeper = inputs(Restarted)
+    before = keeper.keep(ACME, b"{}")
+    Restarted.generation += 1
+    after = keeper.keep(ACME, b"{}")
+    assert after.blob is not None
+    assert after.digest != before.digest
+
+
+def test_a_record_that_was_not_taken_lets_all_be_sent_again() -> None:
+    keeper = inputs()
+    keeper.keep(ACME, b"{}")
+    keeper.forget()
+    assert keeper.keep(ACME, b"{}").blob is not None
+
+
+def test_after_a_while_the_blob_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHARED_SECONDS", -1.0)
+    keeper = inputs()
+    assert [keeper.keep(ACME, b"{}").blob is not None for _ in range(2)] == [True, True]
+
+
+def test_large_inputs_are_each_sent_and_too_large_ones_not_kept() -> None:
+    keeper = inputs()
+    large = b"x" * (LONGEST_SHARED + 1)
+    assert all(keeper.keep(ACME, large).blob is not None for _ in range(2))
+    assert keeper.keep(ACME, b"x" * (LARGEST + 1)) == NOTHING
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    keeper = inputs()
+    for number in range(3 * MOST_SHARED):
+        keeper.keep(ACME, b"%d" % number)
+    assert len(keeper._sent) <= MOST_SHARED
