@@ -232,7 +232,7 @@ class Relay:
             await self._break(Refusal(502, "upstream", "upstream_broke_off", text), "failed")
             return
         decision = await self._decide_again(Moment.ANSWER_END)
-        missed = [kind for kind in decision.redact if kind in inspector.summary() and kind not in self._redact]
+        missed = [kind for kind in inspector.types if kind in decision.redact and kind not in self._redact]
         if missed:
             raise PolicyError(f"it asks to redact {', '.join(missed)} at the end, when that is with the client already")
         if not decision.allow:

@@ -9,7 +9,7 @@ and, once, the last part (`Final`), which the caller holds until the outcome is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 from gateway.content import bodies, whole
@@ -198,6 +198,11 @@ class AnswerInspector:
     def complete(self) -> bool:
         """Whether the upstream's answer was whole: decoded to its end, and a stream up to its terminal event."""
         return self._ended and self._body.complete
+
+    @property
+    def types(self) -> Collection[str]:
+        """Types of the findings so far."""
+        return self._findings.types
 
     def summary(self) -> dict[str, TypeSummary]:
         """Findings by type so far."""

@@ -47,6 +47,8 @@ def decoder(content_encoding: str, *, limit: int, ratio: int) -> Decoder:
 
 def decode(content_encoding: str, body: bytes, *, limit: int, ratio: int) -> bytes:
     """A whole body in plain bytes; ContentError."""
+    if not content_encoding and len(body) <= limit:
+        return body
     machine = decoder(content_encoding, limit=limit, ratio=ratio)
     return machine.feed(body) + machine.end()
 
