@@ -27,13 +27,13 @@ from gateway.budget import Budget
 from gateway.call import Services, Setup, Steps
 from gateway.connection import Connection
 from gateway.content.patterns import PatternScanner
+from gateway.counted import UnknownCallers
 from gateway.flow import Gateway
 from gateway.kept import KeptInputs
 from gateway.listener import Listener
 from gateway.routing import Health
 from gateway.secrets import TenantSecrets
 from gateway.sweep import Sweep
-from gateway.unknown import UnknownCallers
 from gateway.upstream import UpstreamPool
 from gateway.upstream_connection import UpstreamConnection
 from lineage import wire

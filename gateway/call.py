@@ -14,6 +14,7 @@ from gateway.address import Address, Addresses
 from gateway.budget import Budget
 from gateway.content.request import Dialect
 from gateway.content.scanner import Scanner
+from gateway.counted import KnownCallers, UnknownCallers
 from gateway.credentials import Credentials
 from gateway.document import Content, Documents, Subject
 from gateway.errors import Refusal
@@ -24,7 +25,6 @@ from gateway.records import Facts
 from gateway.routing import Health, Routes
 from gateway.secrets import Secrets, TenantSecrets
 from gateway.settings import Limits, Route, Tenant
-from gateway.unknown import UnknownCallers
 from gateway.upstream import UpstreamPool
 from lineage.client import LogClient
 from lineage.errors import LineageError
@@ -95,6 +95,7 @@ class Services:
     budget: Budget
     unknown: UnknownCallers
     kept: KeptInputs | None
+    known: KnownCallers = field(default_factory=KnownCallers)
     addresses: Addresses = field(init=False)
 
     def __post_init__(self) -> None:

@@ -80,6 +80,10 @@ class Gateway:
         """Containments or keys have changed: live calls of whoever is contained or revoked are cut at once."""
         self._isolation = Isolation(state)
         self._keys = _key_ids(state)
+        self.check_live()
+
+    def check_live(self) -> None:
+        """Cut the live calls of whoever is contained, revoked or expired; called now and then for keys that expire."""
         for call in list(self._live.values()):
             try:
                 self._check_standing(call)
@@ -91,9 +95,9 @@ class Gateway:
         while tasks := [call.task for call in self._live.values() if call.task is not None]:
             await asyncio.wait(tasks)
 
-    def record_unknown(self) -> None:
-        """Record the calls without an identity that were counted since the last time; called now and then."""
-        for record in self._services.unknown.drain():
+    def record_counted(self) -> None:
+        """Record the refusals that were only counted since the last time; called now and then."""
+        for record in (*self._services.unknown.drain(), *self._services.known.drain()):
             self._services.append_later(record)
 
     # Before the body -------------------------------------------------------------------------------------------------
@@ -126,6 +130,8 @@ class Gateway:
         if call.principal.key not in self._keys:
             raise Refusal(401, "identity", "revoked_key", "The key was revoked.")
         now = _now()
+        if call.principal.expires is not None and call.principal.expires <= now:
+            raise Refusal(401, "identity", "expired_key", "The key has expired.")
         found = self._isolation.principal(call.principal.id, now)
         if found is None and call.endpoint:
             found = self._isolation.endpoint(call.endpoint, now)
@@ -137,7 +143,7 @@ class Gateway:
     def _refused_early(self, call: Call, refusal: Refusal) -> None:
         if call.facts.principal is None:
             self._services.unknown.count(call.exchange.client, refusal.code)
-        else:
+        elif self._services.known.is_single(call.facts, refusal.stage, refusal.code):
             call.facts.path = ""
             self._services.append_later(refused(call.facts, refusal.stage, refusal.status, _reasons(refusal)))
         self._services.meter.inc("cordon_calls_total", (call.facts.route, "refused"))
@@ -303,7 +309,10 @@ class Gateway:
 
     async def _refuse(self, call: Call, refusal: Refusal) -> None:
         """Record the refusal, then tell the client; a call that has an intent has its outcome already."""
-        if not call.recorded:
+        # A call that was to be sent somewhere has a record of its end in any case.
+        if not call.recorded and (
+            call.endpoint or self._services.known.is_single(call.facts, refusal.stage, refusal.code)
+        ):
             call.recorded = True
             record = refused(call.facts, refusal.stage, refusal.status, _reasons(refusal))
             try:

@@ -22,12 +22,16 @@ CORDON_HEADER = b"x-cordon-key"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller that is known: `id` is tenant/name, `key` the id of the key that it showed (never the key)."""
+    """A caller that is known: `id` is tenant/name, `key` the id of the key that it showed (never the key).
+
+    `expires`: when that key does, in ms since the epoch.
+    """
 
     id: str
     tenant: str
     roles: tuple[str, ...]
     key: str
+    expires: int | None = None
 
 
 def presented_key(headers: Iterable[tuple[bytes, bytes]], key_header: str) -> bytes:
@@ -69,7 +73,7 @@ def identify(key: bytes, keys: Mapping[str, ApiKey], tenants: Mapping[str, objec
         raise _unknown("expired_key", _UNKNOWN)
     if known.tenant not in tenants:
         raise _unknown("unknown_tenant", _UNKNOWN)
-    return Principal(f"{known.tenant}/{known.name}", known.tenant, known.roles, known.id)
+    return Principal(f"{known.tenant}/{known.name}", known.tenant, known.roles, known.id, known.expires)
 
 
 _UNKNOWN = "The key is not known here, has expired or was revoked; ask for one with 'cordon key create'."

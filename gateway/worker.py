@@ -14,6 +14,7 @@ import structlog
 from gateway.budget import Budget
 from gateway.call import Services, Setup, Steps
 from gateway.content.patterns import PatternScanner
+from gateway.counted import UnknownCallers
 from gateway.flow import Gateway
 from gateway.kept import KeptInputs
 from gateway.listener import Listener
@@ -22,7 +23,6 @@ from gateway.secrets import TenantSecrets
 from gateway.settings import Gateway as GatewaySettings
 from gateway.settings import Route, Tenant
 from gateway.sweep import Sweep
-from gateway.unknown import UnknownCallers
 from gateway.upstream import UpstreamPool
 from lineage.client import LogClient
 from lineage.control import ControlState
@@ -37,7 +37,7 @@ from policies.settings import Policy
 
 log = structlog.get_logger("gateway")
 
-UNKNOWN_SECONDS = 10.0
+COUNTED_SECONDS = 10.0
 PROBLEMS_TOLD = 20
 PROBLEM_CHARACTERS = 500
 
@@ -115,7 +115,7 @@ class Worker:
         finally:
             await listener.close()
             await gateway.settled()
-            gateway.record_unknown()
+            gateway.record_counted()
             for helper in helpers:
                 helper.cancel()
             await pool.close()
@@ -134,9 +134,10 @@ class Worker:
             await asyncio.sleep(1.0)
             self._meter.set("cordon_connections", listener.connections)
             self._meter.set("cordon_buffered_bytes", listener.budget.held)
-            if time.monotonic() - last >= UNKNOWN_SECONDS:
+            gateway.check_live()
+            if time.monotonic() - last >= COUNTED_SECONDS:
                 last = time.monotonic()
-                gateway.record_unknown()
+                gateway.record_counted()
 
     def _setup_of(self, configuration: Configuration) -> Setup:
         return Setup.of(configuration.routes, configuration.tenants, configuration.gateway.limits)

@@ -16,6 +16,7 @@ from typing import Any
 from gateway.budget import Budget
 from gateway.call import Services, Setup, Steps
 from gateway.content.patterns import PatternScanner
+from gateway.counted import UnknownCallers
 from gateway.flow import Gateway
 from gateway.kept import KeptInputs
 from gateway.listener import Listener
@@ -23,7 +24,6 @@ from gateway.routing import Health
 from gateway.secrets import TenantSecrets
 from gateway.settings import Endpoint, Limits, Route, Tenant
 from gateway.sweep import Sweep
-from gateway.unknown import UnknownCallers
 from gateway.upstream import UpstreamPool
 from lineage.actions import Stamp, apply_containment, create_key, release_containment, revoke_key
 from lineage.client import LogClient
@@ -215,6 +215,12 @@ class InProcess:
             Stamp.now("test"), containment=containment, by="tester", reason="test", known=known
         )
         await self.log.append(encode(record))
+
+    async def new_key(self, name: str, *, expires: int | None = None) -> str:
+        """Another caller's key of the tenant acme, which expires at this time (ms since the epoch)."""
+        key, record = create_key(Stamp.now("test"), name=name, tenant="acme", by="tester", expires=expires)
+        await self.log.append(encode(record))
+        return key
 
     async def revoke(self, key: str) -> None:
         """Revoke a key by its id."""

@@ -6,12 +6,14 @@ import asyncio
 import gzip
 import json
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from gateway.content.patterns import PatternScanner
 from gateway.content.scanner import Match
+from gateway.counted import SINGLE
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.settings import Endpoint, Route
@@ -223,7 +225,7 @@ def test_no_identity_no_call(key: str) -> None:
         assert reply.status == 401
         assert reply.json()["error"]["code"] in {"no_key", "unknown_key"}
         assert world.upstream.received == []
-        world.gateway.record_unknown()
+        world.gateway.record_counted()
         await world.settle()
         (record,) = world.records("call.refused")
         assert (record["stage"], record["count"], record["source"]) == ("identity", 1, "127.0.0.1")
@@ -497,6 +499,44 @@ def test_a_live_stream_is_cut_when_its_principal_endpoint_or_key_goes(how: str) 
         await world.settle()
         (outcome,) = world.records("call.outcome")
         assert outcome["verdict"] == "cut"
+
+    play(scene)
+
+
+def test_a_live_stream_is_cut_when_its_key_expires() -> None:
+    async def scene(world: InProcess) -> None:
+        world.upstream.script = _endless
+        world.key = await world.new_key("short", expires=time.time_ns() // 1_000_000 + 400)
+        body = json.dumps(chat("Hi", stream=True)).encode()
+        reader, writer = await world.send(world.request("/openai/chat/completions", body))
+        await reader.readuntil(b"word 30 ")
+        world.gateway.check_live()
+        await reader.readuntil(b"word 60 ")
+        async with asyncio.timeout(2):
+            while not reader.at_eof():
+                world.gateway.check_live()
+                await reader.read(65_536)
+        writer.close()
+        await world.settle()
+        (outcome,) = world.records("call.outcome")
+        assert outcome["verdict"] == "cut"
+        assert outcome["reasons"][0]["rule"] == "expired_key"
+
+    play(scene)
+
+
+def test_a_known_callers_flood_of_refusals_is_recorded_one_by_one_only_at_first() -> None:
+    async def scene(world: InProcess) -> None:
+        await world.contain("acme/bot")
+        for _ in range(SINGLE + 7):
+            assert (await world.chat("Hi")).status == 403
+        world.gateway.record_counted()
+        await world.settle()
+        *single, counted = world.records("call.refused")
+        assert len(single) == SINGLE
+        assert all(record["reasons"][0]["rule"] == "contained" for record in single)
+        assert (counted["principal"], counted["stage"], counted["reason"]) == ("acme/bot", "containment", "contained")
+        assert (counted["count"], "call" in counted) == (7, False)
 
     play(scene)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.unknown import MOST_SOURCES, UnknownCallers
+from gateway.counted import MOST_SOURCES, SINGLE, KnownCallers, UnknownCallers
+from gateway.identity import Principal
+from gateway.records import Facts
 from lineage.record import encode
 
 
@@ -28,3 +30,22 @@ def test_many_sources_are_counted_together_once_there_are_too_many() -> None:
     assert len(records) == MOST_SOURCES + 1
     assert records[-1]["source"] == "others"
     assert sum(int(str(record["count"])) for record in records) == MOST_SOURCES + 500
+
+
+def facts(name: str) -> Facts:
+    return Facts("gateway-0-01J", "01JCALL", principal=Principal(f"acme/{name}", "acme", (), f"key_{name}"))
+
+
+def test_a_known_callers_refusals_have_a_record_each_up_to_a_number_and_are_counted_beyond() -> None:
+    known = KnownCallers()
+    single = [known.is_single(facts("bot"), "decision", "refused") for _ in range(SINGLE + 30)]
+    assert single == [True] * SINGLE + [False] * 30
+    assert known.is_single(facts("bot"), "decision", "policy_failed")
+    assert known.is_single(facts("other"), "decision", "refused")
+    (record,) = known.drain()
+    assert (record["principal"], record["stage"], record["reason"], record["count"]) == (
+        "acme/bot", "decision", "refused", 30,
+    )  # fmt: skip
+    assert encode(record)
+    assert known.drain() == []
+    assert known.is_single(facts("bot"), "decision", "refused")
