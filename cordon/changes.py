@@ -23,7 +23,6 @@ READ_AT_START: Final[tuple[tuple[Role, Callable[[Config], object]], ...]] = (
         GATEWAY,
         lambda config: (
             config.gateway.listen,
-            config.gateway.workers > 1,  # whether they share the port
             config.gateway.tls,
             *map(stamp, _certificates(config.gateway.tls)),
             *map(stamp, _authorities(config)),

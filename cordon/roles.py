@@ -55,7 +55,7 @@ async def play_gateway(life: Life) -> None:
 
     paths = Paths(life.config.data_dir)
     async with _measured(life) as meter:
-        worker = Worker(life.boot, life.slot, paths.data_dir, parts(life.config), meter)
+        worker = Worker(life.boot, paths.data_dir, parts(life.config), meter)
         life.on_config = lambda config: worker.reconfigure(parts(config))
         async with _connected(life, worker.control_changed) as client:
             await worker.run(client, life.stop, lambda port: life.ready(port=port))

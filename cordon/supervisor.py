@@ -33,6 +33,8 @@ log = structlog.get_logger("supervisor")
 WATCH_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 5.0
 """On top of the time that calls in flight are given."""
+RELIEF_SLOT: Final = 999
+"""Slot of the worker that takes the calls while the only one is renewed."""
 
 
 class Supervisor:
@@ -173,9 +175,24 @@ class Supervisor:
         """Give these processes a new life, one after the other, so that the other workers go on meanwhile."""
         if before is not None:
             await before
+        alone = [child for child in children if child.role == GATEWAY and self.config.gateway.workers == 1]
         for child in children:
+            relief = await self._relieve() if child in alone else None
             if not await child.renew(self._patience() + START_SECONDS):
                 log.warning("a process did not come back in time after a change", process=child.name)
+            if relief is not None:
+                await relief.stop(self._patience())
+                self.children.remove(relief)
+
+    async def _relieve(self) -> Child:
+        """One more worker, which takes the calls by the new configuration before the only other one stops to."""
+        relief = self._child(GATEWAY, RELIEF_SLOT, self.config.model_dump_json().encode())
+        self.children.append(relief)
+        relief.start()
+        failure = await relief.started()
+        if failure:
+            log.warning("no other worker can take the calls meanwhile", why=failure)
+        return relief
 
     async def _resize(self, config: Config) -> None:
         """As many workers as configured; the stand-in where it is configured."""
@@ -183,7 +200,7 @@ class Supervisor:
         for role, count in ((GATEWAY, config.gateway.workers), (STAND_IN, int(config.stand_in is not None))):
             if role not in self._roles:
                 continue
-            present = [child for child in self.children if child.role == role]
+            present = [child for child in self.children if child.role == role and child.slot != RELIEF_SLOT]
             for child in present[count:]:
                 self.children.remove(child)
                 await child.stop(self._patience())

@@ -56,9 +56,8 @@ class Configuration:
 class Worker:
     """One worker process's life. `on_listen` is told the port once calls are taken."""
 
-    def __init__(self, boot: str, slot: int, data_dir: Path, configuration: Configuration, meter: Meter) -> None:
+    def __init__(self, boot: str, data_dir: Path, configuration: Configuration, meter: Meter) -> None:
         self._boot = boot
-        self._slot = slot
         self._paths = Paths(data_dir)
         self._configuration = configuration
         self._meter = meter
@@ -105,7 +104,8 @@ class Worker:
         gateway = self._gateway = Gateway(services, self._setup)
         listener = Listener(gateway, limits, sweep, budget, tls=settings.tls, on_malformed=self._count_malformed)
         host, _, port = settings.listen.rpartition(":")
-        bound = await listener.start(host.strip("[]"), int(port), reuse_port=settings.workers > 1 or self._slot > 0)
+        # Shared even where there is one worker: while it is renewed, another takes the calls.
+        bound = await listener.start(host.strip("[]"), int(port), reuse_port=True)
         helpers = [asyncio.create_task(reloader.run()), asyncio.create_task(self._now_and_then(gateway, listener))]
         _settle_memory()
         on_listen(bound)

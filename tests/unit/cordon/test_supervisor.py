@@ -18,7 +18,7 @@ from cordon.child import PAUSES, PROVEN_SECONDS, Backoff
 from cordon.config import Config, load
 from cordon.errors import SupervisorError
 from cordon.parts import CONTROL, EVERYTHING, GATEWAY, SOC, WRITER, Role
-from cordon.supervisor import Supervisor
+from cordon.supervisor import RELIEF_SLOT, Supervisor
 from tests.support.certificates import write_certificate
 
 ROOT = Path(__file__).parents[3]
@@ -401,3 +401,25 @@ def test_processes_are_renewed_one_after_the_other(tmp_path: Path) -> None:
     assert stage.play(scene)
     told = [line.split()[1] for line in stage.events("gateway") if "config" not in line]
     assert told[2:6] == ["finished", "ready", "finished", "ready"]
+
+
+def test_another_worker_takes_the_calls_while_the_only_one_is_renewed(tmp_path: Path) -> None:
+    (tmp_path / "gateway.slow").touch()
+    lone = CONFIG.replace("workers: 2", "workers: 1")
+    (tmp_path / "cordon.yaml").write_text(lone)
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        stage.file.write_text(lone.replace("workers: 1", "workers: 1, listen: '127.0.0.1:9'"))
+        await until(lambda: bool(stage.events(f"gateway-{RELIEF_SLOT} finished")))
+        await until(lambda: not stage.supervisor.runs(f"gateway-{RELIEF_SLOT}"))
+
+    assert stage.play(scene)
+    told = [" ".join(line.split()[:2]) for line in stage.events("gateway") if "config" not in line]
+    assert told[:5] == [
+        "gateway-0 ready",
+        f"gateway-{RELIEF_SLOT} ready",
+        "gateway-0 finished",
+        "gateway-0 ready",
+        f"gateway-{RELIEF_SLOT} finished",
+    ]
