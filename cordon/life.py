@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 import structlog
@@ -32,6 +33,7 @@ class Life:
 
     def ready(self, **facts: object) -> None:
         """Say that the role does its work now; `facts` are for the supervisor, such as the port listened on."""
+        _settle_memory()
         self.started.set()
         self._tell_ready(facts)
 
@@ -44,3 +46,13 @@ class Life:
                 log.exception("a changed configuration could not be taken up, the one before stays")
                 return
         self.config = config
+
+
+def _settle_memory() -> None:
+    """What is alive once a role works stays alive: the garbage collector need not look at it again.
+
+    Calls and records make hardly any reference cycles, so young objects are looked at less often than by default.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,7 +106,6 @@ class Worker:
         # Shared even where there is one worker: while it is renewed, another takes the calls.
         bound = await listener.start(host.strip("[]"), int(port), reuse_port=True)
         helpers = [asyncio.create_task(reloader.run()), asyncio.create_task(self._now_and_then(gateway, listener))]
-        _settle_memory()
         on_listen(bound)
         try:
             await stop.wait()
@@ -159,13 +157,3 @@ class Worker:
         if self._log is not None:
             record = {"v": 1, "at": time.time_ns() // 1_000_000, "boot": self._boot} | facts
             self._log.append(encode(record)).add_done_callback(lambda done: done.exception())
-
-
-def _settle_memory() -> None:
-    """What is alive once a worker runs stays alive: the garbage collector need not look at it again.
-
-    Calls make hardly any reference cycles, so young objects are looked at less often than by default.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
