@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.content.dialects import Anthropic, Generic, OpenAI, dialect_of, is_json_text
+from gateway.content.dialects import Anthropic, Generic, OpenAI, dialect_of
+from gateway.content.pieces import is_json_text
 
 
 def chunk(delta: dict[str, Any], **more: Any) -> dict[str, Any]:

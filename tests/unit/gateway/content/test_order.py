@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.content.channel import Channel
-from gateway.content.dialects import Key, Waits
+from gateway.content.pieces import Key, Waits
 from gateway.content.errors import ContentError
 from gateway.content.order import HELD, Held, Order
 from gateway.content.patterns import PatternScanner
