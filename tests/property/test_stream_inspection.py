@@ -154,21 +154,26 @@ def test_a_block_leaves_at_most_a_prefix_that_ends_before_the_finding(seed: int,
     text = planted(rng, 0, 10) + " " + MAKERS[kind](rng) + " " + planted(rng, 0, 10)
     # A number may by chance, together with one before it, be one of another type.
     assume(any(match.type == kind for match in SCANNER.scan(text)))
-    stream = openai_stream(rng, {"0/content": text}, longest=rng.choice([1, 7, 40]))
+    longest = rng.choice([1, 7, 40])
     refused = kind
 
     def decide(ask: Ask) -> tuple[bool, Mapping[str, str]]:
         return refused not in ask.types, {}
 
-    for chunks in ([stream.data], cut_bytes(rng, stream.data, 60)):
-        result = inspect(chunks, plan=AnswerPlan(), decide=decide)
-        assert result.inspector.blocked
-        assert result.final is None
-        sent = READERS["openai"](result.data).get("0/content", "")
-        start = next(match.start for match in SCANNER.scan(text) if match.type == kind)
-        assert text.startswith(sent)
-        assert last_break(text[:start], 0) - 40 <= len(sent) <= start
-        assert b"[DONE]" not in result.data and b'"stop"' not in result.data
+    for stream, name in (
+        (openai_stream(rng, {"0/content": text}, longest=longest), "0/content"),
+        (responses_stream(rng, [("text", text)], longest=longest), "0/text"),
+    ):
+        for chunks in ([stream.data], cut_bytes(rng, stream.data, 60)):
+            result = inspect(chunks, plan=AnswerPlan(), decide=decide)
+            assert result.inspector.blocked
+            assert result.final is None
+            sent = READERS[stream.protocol](result.data).get(name, "")
+            start = next(match.start for match in SCANNER.scan(text) if match.type == kind)
+            assert text.startswith(sent)
+            assert last_break(text[:start], 0) - 40 <= len(sent) <= start
+            for end in (b"[DONE]", b'"stop"', b".done", b"response.completed"):
+                assert end not in result.data
 
 
 @settings(max_examples=40, deadline=None)
