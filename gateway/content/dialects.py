@@ -58,9 +58,10 @@ class OpenAI:
 
     def read(self, name: str, value: dict[str, Json]) -> Reading:
         """See `Dialect.read`."""
+        reading = self._responses.read(name, value)
         choices = value.get("choices")
-        if not isinstance(choices, list):
-            return self._responses.read(name, value) or self._other.read(name, value)
+        if reading is not None or not isinstance(choices, list):
+            return reading or self._other.read(name, value)
         self._seen = True
         pieces: list[Piece] = []
         finished = False

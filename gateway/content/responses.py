@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.content.errors import ContentError
 from gateway.content.json_text import Json
 from gateway.content.pieces import BEGUN, Key, Piece, Reading, grow, tokens
 
@@ -59,6 +60,8 @@ class Responses:
         kind = _kind(name, value)
         if not kind:
             return None
+        if isinstance(value.get("choices"), list):
+            raise ContentError("malformed", "an event is of two protocols")
         self.seen = True
         number = value.get("sequence_number")
         if type(number) is int and self.sequence < number < _LARGEST:
@@ -87,11 +90,16 @@ def whole_response(value: Json) -> list[tuple[bool, str]] | None:
 
 
 def _kind(name: str, value: Mapping[str, Json]) -> str:
-    """The type by which a client reads the event: what its data says, or else its name."""
-    for kind in (value.get("type"), name):
-        if isinstance(kind, str) and (kind.startswith("response.") or kind == "error"):
-            return kind
-    return ""
+    """The type by which a client reads the event: what its data says, or else its name; ContentError if they differ."""
+    told = value.get("type")
+    if told is None and not name:
+        return ""
+    kinds = {
+        kind for kind in (told, name) if isinstance(kind, str) and (kind.startswith("response.") or kind == "error")
+    }
+    if len(kinds) > 1:
+        raise ContentError("malformed", "an event has one type by its name and another by its data")
+    return kinds.pop() if kinds else ""
 
 
 def _life(kind: str, value: Mapping[str, Json]) -> Reading:

@@ -225,6 +225,21 @@ def test_texts_that_are_only_said_when_they_are_done_count() -> None:
     assert not result.inspector.blocked
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("response.output_text.delta", {"type": "response.created", "delta": "4111"}),
+        ("error", {"type": "response.output_text.delta", "delta": "4111"}),
+        ("", event("output_text.delta", delta="4111", choices=[])),
+        ("response.output_text.delta", {"delta": "4111", "choices": [{"delta": {"content": "1111"}}]}),
+    ],
+)
+def test_an_event_that_can_be_read_in_two_ways_stops_the_stream(name: str, value: dict[str, Any]) -> None:
+    data = b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps(value).encode())
+    with pytest.raises(ContentError):
+        inspect([data])
+
+
 def test_many_items_said_again_take_no_room() -> None:
     items = [{"content": [{"text": f"text {n}"}]} for n in range(900)]
     assert stream(event("completed", response={"output": items}), completed=False).inspector.complete
