@@ -98,7 +98,9 @@ _KNOWN_NAMES = frozenset(
         "enum",
     ]
 )
-_SMALLEST_NUMBER = 1_000_000
+SMALLEST_NUMBER = 1_000_000
+"""Smaller numbers are not looked at."""
+
 _TIMES = frozenset({"created", "created_at"})
 _EARLIEST, _LATEST = 1_500_000_000, 2_000_000_000
 """Seconds since the epoch, 2017 to 2033: no phone number in North America begins with 1, and no card is so short."""
@@ -175,7 +177,7 @@ class Texts:
             if (name in _ENCODED or value.startswith("data:")) and self._encoded(value, path, name):
                 return False
             self._texts.append(f"{name}{NAME}{value}")
-        elif (value.__class__ is int or value.__class__ is float) and abs(value) >= _SMALLEST_NUMBER:
+        elif (value.__class__ is int or value.__class__ is float) and abs(value) >= SMALLEST_NUMBER:
             if name in _TIMES and _EARLIEST <= value < _LATEST:
                 return False
             self._texts.append(f"{name}{NAME}{number_text(value)}")

@@ -318,3 +318,12 @@ def test_a_blocked_stream_ends_before_the_finding_whichever_way_it_is_said() -> 
         result = stream(*deltas("the "), event(kind, output_index=0, **fields), plan=plan)
         assert result.inspector.blocked
         assert b"secret" not in result.data
+
+
+def test_a_finding_in_a_number_of_an_event_is_seen_every_time() -> None:
+    pieces = [each | {"sequence_number": 4111111111111111} for each in deltas("a ", "b ")]
+    result = stream(*pieces)
+    assert result.inspector.summary()["payment_card"]["count"] == 2
+    assert b"4111" not in result.data
+    plain = stream(*(each | {"sequence_number": number} for number, each in enumerate(deltas("a ", "b "))))
+    assert [each.get("sequence_number") for each in events_of(plain.data)] == [0, 1, None]
