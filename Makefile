@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
 
-.PHONY: help run demo venv servers test unit lint format types docs bench lock image clean
+.PHONY: help run demo venv servers test unit lint format types docs bench peers lock image clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -56,6 +56,10 @@ docs: venv  ## Write the generated references again (configuration, metrics, rec
 
 bench: venv servers  ## Measure beside nginx and write bench/RESULTS.md
 	$(BIN)/python -m bench
+
+peers: venv servers  ## Measure beside Envoy with OPA, LiteLLM and a Rust proxy too (builds them once: some 15 minutes)
+	@scripts/peers
+	$(BIN)/python -m bench --peers
 
 lock: venv  ## Resolve the dependencies again into the lock files, hashes and no addresses
 	@scripts/lock $(BIN)/uv

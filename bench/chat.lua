@@ -1,5 +1,6 @@
 -- A chat request of 996 bytes, and a report of the run as one line of JSON (times in microseconds).
-local head = '{"model":"bench-1","stream":false,"messages":[{"role":"user","content":"'
+local head = '{"model":"' .. os.getenv("BENCH_MODEL") .. '","stream":' .. os.getenv("BENCH_STREAM")
+    .. ',"messages":[{"role":"user","content":"'
 local tail = '"}]}'
 local words = "please read this paragraph and say in plain words what it means "
 local text = string.sub(string.rep(words, 20), 1, 996 - #head - #tail)

@@ -25,15 +25,18 @@ class Measure:
     cpu: float
     memory: float
     failed: float
+    calls: int
 
 
 def run(system: System, path: str, connections: int, seconds: int) -> Measure:
     """Load a system for some seconds over this many connections."""
     before = system.cpu_seconds()
     command = ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "-s", "bench/chat.lua"]
-    environment = os.environ | {"BENCH_KEY": system.key}
+    url, model = system.target(path)
+    stream = str(path.startswith("/stream")).lower()
+    environment = os.environ | {"BENCH_KEY": system.key, "BENCH_MODEL": model, "BENCH_STREAM": stream}
     output = subprocess.run(
-        [*command, system.url + path], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [*command, url], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
     used = system.cpu_seconds() - before
     result = json.loads(re.findall(r"RESULT (.*)", output)[-1])
@@ -43,25 +46,28 @@ def run(system: System, path: str, connections: int, seconds: int) -> Measure:
         p50=result["p50"] / 1e3,
         p99=result["p99"] / 1e3,
         cpu=used / requests * 1e6,
-        memory=system.resident_bytes() / 1e6,
+        memory=sum(system.memory().values()) / 1e6,
         failed=result["failed"],
+        calls=result["requests"],
     )
 
 
 def median(measures: list[Measure]) -> Measure:
-    """The median of each figure; the failures are added up."""
+    """The median of each figure; calls and failures are added up."""
 
     def of(name: str) -> float:
         return float(statistics.median(getattr(measure, name) for measure in measures))
 
     failed = sum(measure.failed for measure in measures)
-    return Measure(of("rate"), of("p50"), of("p99"), of("cpu"), of("memory"), failed)
+    calls = sum(measure.calls for measure in measures)
+    return Measure(of("rate"), of("p50"), of("p99"), of("cpu"), of("memory"), failed, calls)
 
 
 def first_byte(system: System, path: str, times: int = 200) -> float:
     """Median time until the first byte of an answer, in milliseconds, one call after the other on one connection."""
-    url = urlsplit(system.url + path)
-    body = b'{"model":"bench-1","stream":true,"messages":[{"role":"user","content":"hello"}]}'
+    target, model = system.target(path)
+    url = urlsplit(target)
+    body = b'{"model":"%b","stream":true,"messages":[{"role":"user","content":"hello"}]}' % model.encode()
     lines = [f"POST {url.path} HTTP/1.1", f"host: {url.netloc}", "content-type: application/json"]
     if system.key:
         lines.append(f"authorization: Bearer {system.key}")
