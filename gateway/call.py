@@ -116,8 +116,8 @@ class Call:
 
     __slots__ = (
         "address", "began", "body_limit", "committing", "content", "cut", "dialect", "endpoint", "engine", "exchange",
-        "facts", "id", "kept", "principal", "recorded", "route", "running", "secrets", "setup", "subject", "target",
-        "task", "traceparent", "verdict",
+        "facts", "id", "kept", "operation", "principal", "recorded", "route", "running", "secrets", "setup", "subject",
+        "target", "task", "traceparent", "verdict",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, setup: Setup, boot: str) -> None:
@@ -127,6 +127,7 @@ class Call:
         self.began = time.perf_counter()
         self.facts = Facts(boot, self.id, method=exchange.head.method)
         self.dialect: Dialect = ""
+        self.operation = ""
         self.body_limit = 0
         self.target = b""
         self.endpoint = ""

@@ -36,6 +36,7 @@ class Subject:
     principal: Principal
     route: Route
     dialect: str
+    operation: str
 
 
 @dataclass(slots=True)
@@ -239,6 +240,7 @@ _CALL: Mapping[str, Part] = {
     "attempt": "subject.attempt",
     "method": "subject.method",
     "dialect": "subject.dialect",
+    "operation": "subject.operation",
 }
 _MODEL: Mapping[str, Part] = {
     "requested": "content.requested_model",

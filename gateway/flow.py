@@ -20,16 +20,17 @@ from gateway.answer_stream import AnswerStream
 from gateway.call import LARGE, Call, Services, Setup, log
 from gateway.containment import Isolation
 from gateway.content.errors import ContentError
-from gateway.content.request import ContentLimits, Dialect, RequestContent, read_body
+from gateway.content.request import ContentLimits, RequestContent, read_body
 from gateway.document import Content, Subject, shows_headers
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.headers import to_upstream
 from gateway.identity import identify, presented_key
+from gateway.operations import operation_of
 from gateway.records import intent, refused
 from gateway.relay import Declined, Relay
 from gateway.routing import ordered, repeatable, upstream_target
-from gateway.settings import Endpoint, Route
+from gateway.settings import Endpoint
 from gateway.tracing import continued
 from lineage.control import ControlState
 from lineage.errors import LineageError
@@ -38,7 +39,6 @@ from policies.engine import Moment
 from policies.errors import PolicyError
 from policies.result import RequestDecision
 
-CHAT_PATHS = {"openai": "/chat/completions", "anthropic": "/messages"}
 STATUS_OF_CONTENT = {"too_large": 413, "encoding": 415}
 
 
@@ -109,7 +109,8 @@ class Gateway:
             call.route, prefix = found
             call.facts.route = call.route.id
             call.target = head.target[prefix:]
-            call.dialect = _dialect(call.route, head.path)
+            call.operation = operation_of(call.route.dialect, head.method, head.path[prefix:])
+            call.dialect = call.route.dialect if call.operation else ""
             call.exchange.dialect = call.route.dialect
         own_header = found is not None and found[0].key_header == "x-cordon-key"
         key = presented_key(
@@ -209,7 +210,7 @@ class Gateway:
         )
         call.subject = Subject(
             call.id, 1, head.method, head.host, head.path, head.query, head.headers, exchange.client, call.principal,
-            call.route, call.dialect,
+            call.route, call.dialect, call.operation,
         )  # fmt: skip
         self._services.steps.inspection.observe(time.perf_counter() - began)
         return content
@@ -339,12 +340,6 @@ def _why(call: Call, error: BaseException) -> Refusal:
     place = traceback.extract_tb(error.__traceback__)[-1]
     log.error("a call failed", call=call.id, error=type(error).__name__, place=f"{place.filename}:{place.lineno}")
     return Refusal(500, "internal", "internal", "The gateway failed on this call and refused it.")
-
-
-def _dialect(route: Route, path: str) -> Dialect:
-    """The dialect of the body: the chat call of a model route; its other paths are plain HTTP."""
-    chat = CHAT_PATHS.get(route.dialect)
-    return route.dialect if chat is not None and path.endswith(chat) else ""
 
 
 def _key_ids(state: ControlState) -> frozenset[str]:

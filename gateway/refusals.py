@@ -40,14 +40,21 @@ def render(refusal: Refusal, *, dialect: str = "", call: str = "") -> tuple[list
     return headers, orjson.dumps(_shape(refusal, dialect, call))
 
 
-def error_event(refusal: Refusal, *, dialect: str = "", call: str = "") -> bytes:
+def error_event(refusal: Refusal, *, dialect: str = "", call: str = "", sequence: int | None = None) -> bytes:
     """The server-sent event that ends a stream which the gateway breaks off (whole event, with its blank line).
 
-    OpenAI streams carry the error as plain data, Anthropic's as an event named `error`; so does a stream without a
-    dialect, with the problem as its data.
+    OpenAI's chunks carry the error as plain data, Anthropic's streams as an event named `error`; so does a stream
+    without a dialect, with the problem as its data. `sequence`: the number of the last event of a stream of OpenAI's
+    responses. Their error is an event named `error` too, with the error's fields at its top; OpenAI's SDKs raise for
+    those below `error` only, so it has both.
     """
-    data = orjson.dumps(_shape(refusal, dialect, call))
-    return b"data: " + data + b"\n\n" if dialect == "openai" else b"event: error\ndata: " + data + b"\n\n"
+    shape = _shape(refusal, dialect, call)
+    if dialect == "openai":
+        if sequence is None:
+            return b"data: " + orjson.dumps(shape) + b"\n\n"
+        flat = {"code": refusal.code, "message": _message(refusal), "param": None, "sequence_number": sequence + 1}
+        shape = {"type": "error", **flat, **shape}
+    return b"event: error\ndata: " + orjson.dumps(shape) + b"\n\n"
 
 
 def _shape(refusal: Refusal, dialect: str, call: str) -> dict[str, object]:

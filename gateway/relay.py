@@ -262,7 +262,9 @@ class Relay:
 
     def _tell(self, refusal: Refusal) -> None:
         if self._is_stream():
-            self._call.exchange.write(error_event(refusal, dialect=self._call.dialect, call=self._call.id))
+            exchange = self._call.exchange
+            number = None if self._inspector is None else self._inspector.sequence
+            exchange.write(error_event(refusal, dialect=exchange.dialect, call=exchange.call, sequence=number))
 
     # The record ------------------------------------------------------------------------------------------------------
 

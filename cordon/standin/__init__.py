@@ -7,6 +7,8 @@ for a stream that breaks off, and so on. It keeps what it received last; `GET /s
     server      HTTP/1.1 on asyncio: one request after the other on a connection
     script      from a request's words to what is to be answered, and how it is to go wrong
     openai      chat completions, whole and streamed, and the list of models
+    responses   OpenAI's responses, whole and streamed
+    embeddings  short vectors
     anthropic   messages, whole and streamed
     connector   customers and transfers, the plain HTTP connector
     upstream    puts these together

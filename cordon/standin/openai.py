@@ -83,12 +83,12 @@ def error(status: int) -> Json:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def models() -> Json:
-    """The answer to `GET /v1/models`."""
-    return {
-        "object": "list",
-        "data": [{"id": name, "object": "model", "created": 1_744_000_000, "owned_by": "stand-in"} for name in MODELS],
-    }
+def models(name: str = "") -> Json:
+    """The answer to `GET /v1/models`, or to `GET /v1/models/{name}`."""
+    known = [{"id": name, "object": "model", "created": 1_744_000_000, "owned_by": "stand-in"} for name in MODELS]
+    if not name:
+        return {"object": "list", "data": known}
+    return next((model for model in known if model["id"] == name), error(404))
 
 
 def _head(request: Mapping[str, Any], number: int, kind: str) -> Json:

@@ -117,10 +117,13 @@ def _pace(prompt: str) -> float:
 
 
 def plan_of(request: Mapping[str, Any]) -> Plan:
-    """The plan for a request to a model, of either vendor: the text of its last message says what to do."""
-    messages = request.get("messages")
-    last = messages[-1] if isinstance(messages, list) and messages else None
-    return plan(_content_text(last.get("content")) if isinstance(last, dict) else "")
+    """The plan for a request to a model, of either vendor: the text of its last message says what to do.
+
+    A response's input may be that text itself, and its last item what a tool has put out.
+    """
+    messages = request.get("messages", request.get("input"))
+    last = messages[-1] if isinstance(messages, list) and messages else messages
+    return plan(_content_text(last.get("content", last.get("output")) if isinstance(last, dict) else last))
 
 
 def _content_text(content: object) -> str:

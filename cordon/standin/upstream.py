@@ -11,13 +11,18 @@ from typing import Any
 
 import orjson
 
-from cordon.standin import anthropic, connector, openai
+from cordon.standin import anthropic, connector, embeddings, openai, responses
 from cordon.standin.script import Plan, plan, plan_of
 from cordon.standin.server import Answer, Broken, Received, Server
 
 JSON = "application/json"
 SHOWN = 20
-DIALECTS: Mapping[str, ModuleType] = {"/v1/chat/completions": openai, "/v1/messages": anthropic}
+DIALECTS: Mapping[str, ModuleType] = {
+    "/v1/chat/completions": openai,
+    "/v1/responses": responses,
+    "/v1/embeddings": embeddings,
+    "/v1/messages": anthropic,
+}
 
 
 class StandIn:
@@ -48,8 +53,9 @@ class StandIn:
         dialect = DIALECTS.get(request.path)
         if dialect is not None and request.method == "POST":
             await self._model(dialect, request, answer)
-        elif request.path == "/v1/models":
-            await answer.whole(200, JSON, orjson.dumps(openai.models()))
+        elif request.path.startswith("/v1/models"):
+            model = openai.models(request.path.removeprefix("/v1/models").strip("/"))
+            await answer.whole(404 if "error" in model else 200, JSON, orjson.dumps(model))
         elif request.path == "/standin/received":
             self._server.received.pop()
             await answer.whole(200, JSON, orjson.dumps([_shown(known) for known in self.received[-SHOWN:]]))
@@ -69,7 +75,7 @@ class StandIn:
         status = self.status or chosen.status
         if status != 200:
             await answer.whole(status, JSON, orjson.dumps(dialect.error(status)), [("retry-after", "1")])
-        elif asked.get("stream") is True:
+        elif asked.get("stream") is True and dialect is not embeddings:
             await self._stream(answer, dialect.stream(asked, chosen, next(self._numbers)), chosen)
         else:
             await self._whole(answer, 200, orjson.dumps(dialect.whole(asked, chosen, next(self._numbers))), chosen)

@@ -204,6 +204,11 @@ class AnswerInspector:
         """Types of the findings so far."""
         return self._findings.types
 
+    @property
+    def sequence(self) -> int | None:
+        """The highest number of an event so far, where the stream is of a protocol that numbers them (-1: none had)."""
+        return self._dialect.sequence
+
     def summary(self) -> dict[str, TypeSummary]:
         """Findings by type so far."""
         return self._findings.summary()

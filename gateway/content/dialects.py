@@ -7,60 +7,25 @@ the event are inspected as they stand.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
-from gateway.content import logprobs
 from gateway.content.json_text import Json, dump
-from gateway.content.walk import ARGUMENTS, MEDIA, is_encoded
+from gateway.content.pieces import COMES_WHOLE, Key, Piece, Reading, grow, tokens
+from gateway.content.responses import Responses, whole_response
+from gateway.content.vectors import is_embeddings
 
-Key = tuple[str | int, ...]
-"""Names a text within a stream, such as ("choices", 0, "content")."""
-
-Waits = Literal["own", "group", "all", "none"]
-"""own: for earlier pieces of its texts; group: for all texts of its choice or block; all: for everything."""
-
-GROWING = frozenset(
-    {"content", "text", "reasoning", "reasoning_content", "refusal", "thinking", "transcript", "delta", "data"}
-    | ARGUMENTS
-)
-"""Fields that are known to come piece by piece."""
-
-_FIXED = frozenset({"role", "id", "type", "name", "index", "status", "finish_reason", "call_id", "object", "model"})
-_WHOLE = frozenset({"annotations", "citations", "images", "image_url", "url_citation", "citation", "metadata"})
 _ID_FIELDS = ("item_id", "output_index", "content_index", "summary_index", "index")
-
-
-class Piece(NamedTuple):
-    """A string that belongs to the text `key`: `container[name]`.
-
-    Where `container` is a list of log probabilities, `name` is the entry (by identity) whose token the text is.
-    """
-
-    key: Key
-    container: dict[str, Json] | list[Json]
-    name: str | int | logprobs.Entry
-    text: str
-
-
-class Reading(NamedTuple):
-    """What a dialect makes of one event.
-
-    `ends`: beginnings of the keys of texts that end here. `terminal`: the stream ends with this event. `closing`:
-    there is no more of the answer to come, even if no terminal event follows.
-    """
-
-    pieces: list[Piece]
-    waits: Waits
-    group: Key = ()
-    ends: tuple[Key, ...] = ()
-    terminal: bool = False
-    closing: bool = False
 
 
 class Dialect(Protocol):
     """Reads events of one protocol. `terminal_data`: data that ends the stream without being JSON."""
 
     terminal_data: bytes
+
+    @property
+    def sequence(self) -> int | None:
+        """The highest number of an event seen so far, in a protocol that numbers them; -1: none had a number."""
+        ...
 
     def read(self, name: str, value: dict[str, Json]) -> Reading:
         """Read one event whose data is a JSON object."""
@@ -80,49 +45,23 @@ class Dialect(Protocol):
         ...
 
 
-def _grow(pieces: list[Piece], key: Key, container: dict[str, Json] | list[Json]) -> None:
-    """Every string below `container` is a piece, but for names and ids, and things that come whole."""
-    items = container.items() if isinstance(container, dict) else enumerate(container)
-    for name, child in items:
-        if isinstance(child, str):
-            if child and name not in _FIXED and not (name in MEDIA and is_encoded(str(name), child)):
-                pieces.append(Piece((*key, name), container, name, child))
-        elif isinstance(child, dict):
-            if name not in _WHOLE:
-                number = child.get("index", name)
-                _grow(pieces, (*key, number if isinstance(number, int | str) else name), child)
-        elif isinstance(child, list) and name not in _WHOLE:
-            _grow(pieces, (*key, name), child)
-
-
-def _tokens(pieces: list[Piece], group: Key, container: dict[str, Json]) -> None:
-    """Tokens of log probabilities are a text of their own, which repeats the answer."""
-    value = container.get("logprobs")
-    if not value:
-        return
-    for name, entries in logprobs.lists_of(value):
-        pieces += [
-            Piece((*group, "logprobs", name), entries, entry, logprobs.token_of(entry))
-            for entry in entries
-            if isinstance(entry, dict)
-        ]
-
-
 class OpenAI:
-    """Chat completions, and the compatible servers with their additions."""
+    """Chat completions, responses, embeddings, and the compatible servers with their additions."""
 
     terminal_data = b"[DONE]"
 
     def __init__(self) -> None:
         self._open: set[int] = set()
         self._seen = False
+        self._responses = Responses()
         self._other = Generic()
 
     def read(self, name: str, value: dict[str, Json]) -> Reading:
         """See `Dialect.read`."""
+        reading = self._responses.read(name, value)
         choices = value.get("choices")
-        if not isinstance(choices, list):
-            return self._other.read(name, value)
+        if reading is not None or not isinstance(choices, list):
+            return reading or self._other.read(name, value)
         self._seen = True
         pieces: list[Piece] = []
         finished = False
@@ -148,38 +87,49 @@ class OpenAI:
     def _choice(pieces: list[Piece], group: Key, choice: dict[str, Json]) -> None:
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            _grow(pieces, (*group, "delta"), delta)
+            grow(pieces, (*group, "delta"), delta)
         text = choice.get("text")
         if isinstance(text, str) and text:
             pieces.append(Piece((*group, "text"), choice, "text", text))
-        _tokens(pieces, group, choice)
+        tokens(pieces, group, choice)
 
     def whole(self, value: Json) -> list[tuple[bool, str]]:
         """See `Dialect.whole`."""
         choices = value.get("choices") if isinstance(value, dict) else None
         if not isinstance(choices, list):
-            return self._other.whole(value)
+            if is_embeddings(value):
+                return []
+            response = whole_response(value)
+            return self._other.whole(value) if response is None else response
         pieces: list[Piece] = []
         for choice in choices:
             if isinstance(choice, dict):
                 message = choice.get("message")
-                _grow(pieces, ("message",), message if isinstance(message, dict) else {"text": choice.get("text")})
+                grow(pieces, ("message",), message if isinstance(message, dict) else {"text": choice.get("text")})
         return [(piece.key[1:] in (("content",), ("text",)), piece.text) for piece in pieces]
+
+    @property
+    def sequence(self) -> int | None:
+        """See `Dialect.sequence`."""
+        return self._responses.sequence if self._responses.seen else None
 
     @property
     def open_ended(self) -> bool:
         """See `Dialect.open_ended`."""
-        return not self._seen and self._other.open_ended
+        return not self._seen and not self._responses.seen and self._other.open_ended
 
     def complete(self, seen_terminal: bool) -> bool:
         """See `Dialect.complete`: some servers leave out `[DONE]`, but not the reason a choice ended for."""
-        return seen_terminal or (self._seen and not self._open) or (not self._seen and self._other.complete(False))
+        if seen_terminal or self._responses.seen:
+            return seen_terminal
+        return not self._open if self._seen else self._other.complete(False)
 
 
 class Anthropic:
     """Messages."""
 
     terminal_data = b""
+    sequence = None
 
     def read(self, name: str, value: dict[str, Json]) -> Reading:
         """See `Dialect.read`."""
@@ -190,7 +140,7 @@ class Anthropic:
         if kind == "content_block_delta":
             delta = value.get("delta")
             if isinstance(delta, dict) and delta.get("type") not in ("signature_delta", "citations_delta"):
-                _grow(pieces, group, delta)
+                grow(pieces, group, delta)
             return Reading(pieces, "own" if pieces else "group", group)
         if kind == "ping":
             return Reading(pieces, "none", group)
@@ -210,7 +160,7 @@ class Anthropic:
         blocks = value.get("content") if isinstance(value, dict) else None
         pieces: list[Piece] = []
         if isinstance(blocks, list):
-            _grow(pieces, (), blocks)
+            grow(pieces, (), blocks)
         return [(piece.key[-1] == "text", piece.text) for piece in pieces]
 
     @property
@@ -227,6 +177,7 @@ class Generic:
     """Any stream of JSON objects: what stands under `delta`, or in a field that is usually text, is taken to grow."""
 
     terminal_data = b"[DONE]"
+    sequence = None
     _TEXT = frozenset({"text", "content", "delta", "completion", "response", "output", "message", "generated_text"})
     _LAST = frozenset({"response.completed", "response.failed", "response.incomplete", "message-end", "message_stop"})
     _ENDINGS = (".done", ".completed", "_stop", "-end", "_end", ".stop")
@@ -245,7 +196,7 @@ class Generic:
         ending = kind.endswith(self._ENDINGS)
         if not ending:
             self._find(pieces, group, value, "delta" in value)
-            _tokens(pieces, group, value)
+            tokens(pieces, group, value)
         if pieces:
             return Reading(pieces, "own", group)
         return Reading(pieces, "all", group, (("events",),) if ending else (), kind in self._LAST)
@@ -260,8 +211,8 @@ class Generic:
                 elif child and not has_delta and name in self._TEXT:
                     pieces.append(Piece((*key, name), value, name, child))
             elif name == "delta" and isinstance(child, dict):
-                _grow(pieces, (*key, name), child)
-            elif not has_delta and name not in _WHOLE:
+                grow(pieces, (*key, name), child)
+            elif not has_delta and name not in COMES_WHOLE:
                 if isinstance(child, dict):
                     self._find(pieces, (*key, name), child, False)
                 elif isinstance(child, list):
@@ -281,11 +232,6 @@ class Generic:
     def complete(self, seen_terminal: bool) -> bool:
         """See `Dialect.complete`: a protocol without a terminal event is whole when the connection says so."""
         return seen_terminal or not self._expected
-
-
-def is_json_text(key: Key) -> bool:
-    """Whether the text is JSON itself."""
-    return key[-1] in ARGUMENTS
 
 
 def dialect_of(name: str) -> Dialect:

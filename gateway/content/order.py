@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 from gateway.content.channel import Channel
-from gateway.content.dialects import Key, Piece, Waits
 from gateway.content.errors import ContentError
 from gateway.content.json_text import Json
 from gateway.content.logprobs import Tokens
+from gateway.content.pieces import Key, Piece, Waits
 from gateway.content.sse import Event
 from gateway.content.walk import Finding
 
@@ -74,7 +74,7 @@ class Order:
                 for key, queue in self._queues.items()
                 if (waits == "all" or key[: len(group)] == group) and not any(queue is other for other in queues)
             ]
-        elif self._barrier and waits != "none":
+        if self._barrier and waits in ("own", "group"):
             # An event that waits for everything has not left yet: nothing may overtake it.
             queues.append(self._barrier)
         if not queues:

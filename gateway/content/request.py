@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypedDict
 
 import orjson
@@ -14,6 +14,7 @@ from gateway.content.json_text import Json, dump, parse_strict
 from gateway.content.media import MediaType, read_media_type
 from gateway.content.redact import UNCHANGEABLE, Redactor, mask
 from gateway.content.scanner import Match, Scanner
+from gateway.content.vectors import tokens_in
 from gateway.content.walk import Finding, Path, Texts, pointer, put, replace
 
 Dialect = Literal["openai", "anthropic", ""]
@@ -68,7 +69,7 @@ def read_body(
         value, canonical = parse_strict(plain)
         if dialect:
             _check_fields(value)
-        return RequestContent(media, canonical, value, None)
+        return RequestContent(media, canonical, value, None, tokens_in(value) if dialect else ())
     if media.shape == "form":
         return RequestContent(media, plain, forms.read_form(forms.utf8(plain)), None)
     if media.shape == "multipart":
@@ -94,15 +95,26 @@ def _check_fields(value: Json) -> None:
 
 
 class RequestContent:
-    """One request body. `parsed` is its value as policy sees it (None: empty, or not readable)."""
+    """One request body. `parsed` is its value as policy sees it (None: empty, or not readable).
 
-    def __init__(self, media: MediaType, plain: bytes, parsed: Json, multipart: forms.Multipart | None) -> None:
+    `in_tokens`: fields whose text is said in token numbers, which nobody here can read.
+    """
+
+    def __init__(
+        self,
+        media: MediaType,
+        plain: bytes,
+        parsed: Json,
+        multipart: forms.Multipart | None,
+        in_tokens: Sequence[str] = (),
+    ) -> None:
         self.media_type = media.name
         self.parsed = parsed
         self.findings: list[Finding] = []
         self._media = media
         self._plain = plain
         self._multipart = multipart
+        self._in_tokens = in_tokens
         fields = parsed if isinstance(parsed, dict) and media.shape == "json" else {}
         model = fields.get("model")
         self.model = model if isinstance(model, str) else None
@@ -123,6 +135,7 @@ class RequestContent:
         texts = Texts(self.parsed)
         self.findings = texts.scan(scanner)
         self.findings += [_unreadable(path) for path in texts.unreadable]
+        self.findings += [_unreadable((None, name)) for name in self._in_tokens]
         if self._multipart is not None:
             self.findings += [_unreadable(((None, name), index)) for name, index in self._multipart.unreadable]
         if self.model is not None and any(finding.path == _MODEL for finding in self.findings):

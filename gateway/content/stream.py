@@ -12,15 +12,16 @@ import orjson
 
 from gateway.content import logprobs, sse
 from gateway.content.channel import Channel
-from gateway.content.dialects import GROWING, Dialect, Key, Piece, Reading, is_json_text
+from gateway.content.dialects import Dialect
 from gateway.content.errors import ContentError
 from gateway.content.findings import Findings
 from gateway.content.guard import Guard
 from gateway.content.json_text import Json, dump
 from gateway.content.order import Held, Order, Queue
+from gateway.content.pieces import BEGUN, GROWING, Key, Piece, Reading, is_json_text
 from gateway.content.redact import Redactor, mask
 from gateway.content.scanner import Match, Scanner
-from gateway.content.walk import Texts, pointer, replace
+from gateway.content.walk import SMALLEST_NUMBER, Texts, pointer, replace
 
 CHANNELS = 512
 """Most texts of one stream."""
@@ -47,7 +48,6 @@ class EventMachine:
     ) -> None:
         self.dialect = dialect
         self.model: str | None = None
-        self.text_length = 0
         self.seen_terminal = False
         self.closing = False
         self.texts: dict[Key, list[str]] = {}
@@ -57,11 +57,18 @@ class EventMachine:
         self._redactor = redactor
         self._lines = lines
         self._keep_texts = keep_texts
+        self._lengths: dict[str, int] = {}
+        self._begun: set[Key] = set()
         self._channels: dict[Key, tuple[Channel, Queue]] = {}
         self._labels: dict[Key, str] = {}
         self._order = Order()
         self._clean: set[bytes] = set()
         self._number = 0
+
+    @property
+    def text_length(self) -> int:
+        """Characters of text so far. Texts that are said again do not count again."""
+        return max(self._lengths.values(), default=0)
 
     def step(self, event: sse.Event) -> None:
         """Take one event: inspect it, and all text that it makes certain."""
@@ -74,6 +81,8 @@ class EventMachine:
         reading = self._read(event, value)
         touched = self._push(held, reading)
         self._inspect(held)
+        if reading.unreadable:
+            self._findings.add("unreadable", 100, "/delta")
         if reading.terminal or reading.closing:
             self.closing = True
         if reading.terminal:
@@ -128,12 +137,15 @@ class EventMachine:
         """Append the event's pieces to their texts, and take them out of the event."""
         touched: list[tuple[Channel, Queue]] = []
         for piece in reading.pieces:
-            key, container, name, text = piece
+            key, container, name, text, copy = piece
+            if copy:
+                self._push_copy(held, piece)
+                continue
             if key[-1] not in GROWING and self._is_label(piece):
                 continue
             entry = self._channels.get(key) or self._open(key)
             channel, queue = entry
-            if channel.ended:
+            if channel.ended or key in self._begun:
                 raise ContentError("malformed", "text follows after its end was announced")
             held.pieces.append((channel, channel.push(text), piece))
             held.needs.append((channel, channel.total))
@@ -142,12 +154,28 @@ class EventMachine:
                 name["token"] = ""
             else:
                 container[name] = ""  # type: ignore[index]
-                self.text_length += len(text)
+                self._lengths[""] = self._lengths.get("", 0) + len(text)
             if entry not in touched:
                 touched.append(entry)
                 if not any(queue is other for other in held.queues):
                     held.queues.append(queue)
         return touched
+
+    def _push_copy(self, held: Held, piece: Piece) -> None:
+        """A text that is there at once goes through a channel of its own, so that it becomes what its pieces became."""
+        key, container, name, text, copy = piece
+        if copy == BEGUN:
+            # Whoever puts the pieces together may count this one in or leave it out: there must be no others.
+            if key in self._begun or key in self._channels:
+                raise ContentError("malformed", "a text begins a second time")
+            self._bound()
+            self._begun.add(key)
+        channel = self._channel(key)
+        held.pieces.append((channel, channel.push(text), piece))
+        held.size += len(text)
+        container[name] = ""  # type: ignore[index]
+        self._lengths[copy] = self._lengths.get(copy, 0) + len(text)
+        self._report(channel, channel.advance(final=True))
 
     def _is_label(self, piece: Piece) -> bool:
         """Whether a field that no dialect knows says the same word in each event: then it is no text that grows.
@@ -169,21 +197,31 @@ class EventMachine:
         return False
 
     def _bound(self) -> None:
-        if len(self._channels) + len(self._labels) >= CHANNELS:
+        if len(self._channels) + len(self._labels) + len(self._begun) >= CHANNELS:
             raise ContentError("too_large", f"the stream has more than {CHANNELS} texts")
 
     def _open(self, key: Key) -> tuple[Channel, Queue]:
         self._bound()
+        entry = self._channels[key] = (self._channel(key), self._order.queue(key))
+        return entry
+
+    def _channel(self, key: Key) -> Channel:
         guard = None if "logprobs" in key else self._guard
         place = "".join(f"/{str(step)[:64]}" for step in key)
-        channel = Channel(place, self._scanner, guard, is_json=is_json_text(key))
-        entry = self._channels[key] = (channel, self._order.queue(key))
-        return entry
+        return Channel(place, self._scanner, guard, is_json=is_json_text(key))
 
     def _inspect(self, held: Held) -> None:
         """What stands in the event besides its pieces; the same rest is looked at only once."""
         event, value = held.event, held.value
-        rest = dump(value) if not event.name and event.id is None else dump([event.name, event.id, value])
+        with_name: Json = value if not event.name and event.id is None else [event.name, event.id, value]
+        number = value.get("sequence_number") if isinstance(value, dict) else None
+        if isinstance(value, dict) and type(number) is int and 0 <= number < SMALLEST_NUMBER:
+            # Numbers of this size are not looked at: events that differ in nothing else have the same rest.
+            value["sequence_number"] = 0
+            rest = dump(with_name)
+            value["sequence_number"] = number
+        else:
+            rest = dump(with_name)
         if rest in self._clean:
             return
         held.size += len(rest)
@@ -259,7 +297,7 @@ class EventMachine:
         """Put what became of the pieces back into the event."""
         redactor = self._redactor
         dropped: list[tuple[list[Json], logprobs.Entry]] = []
-        for channel, start, (key, container, name, original) in held.pieces:
+        for channel, start, (key, container, name, original, copy) in held.pieces:
             if isinstance(name, dict):
                 if channel.touched(start, start + len(original), redactor):
                     dropped.append((container, name))  # type: ignore[arg-type]
@@ -268,6 +306,6 @@ class EventMachine:
             text = channel.piece(start, original, redactor)
             container[name] = text  # type: ignore[index]
             if self._keep_texts and key[-1] in _ANSWER_TEXT:
-                self.texts.setdefault(key, []).append(text)
+                self.texts.setdefault((copy, held.number, *key) if copy else key, []).append(text)
         for entries, entry in dropped:
             entries[:] = [item for item in entries if item is not entry]

@@ -15,6 +15,7 @@ from gateway.content.guard import Guard
 from gateway.content.json_text import DEPTH, Json
 from gateway.content.redact import Redactor
 from gateway.content.scanner import NAME, WALL, Match, Scanner, locate, readable
+from gateway.content.vectors import is_vector
 
 Path = tuple["Path", str | int] | None
 """A place in a JSON value: (place of the container, key or index), None for the root."""
@@ -28,7 +29,15 @@ SEALED = frozenset({"signature", "encrypted_content", "encrypted_index", "encryp
 MEDIA = frozenset({"data", "file_data", "b64_json", "partial_image_b64", "blob"})
 """Fields that carry images, sound and documents in base64, if they do not carry text."""
 
-_ENCODED = SEALED | MEDIA | {"url"}
+PICTURE = "result"
+"""Field that carries a generated picture in base64 in OpenAI's responses, and anything at all elsewhere."""
+
+VECTOR = "embedding"
+"""Field that carries an embedding, in base64 where it is a string: numbers, which are not looked at."""
+
+_ENCODED = SEALED | MEDIA | {"url", PICTURE, VECTOR}
+_PLAIN = frozenset({"url", VECTOR})
+_LONG_BASE64 = re.compile(r"[A-Za-z0-9+/]{512,}={0,2}\Z")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{63,}={0,2}\s*\Z")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
 _KNOWN_NAMES = frozenset(
@@ -89,7 +98,9 @@ _KNOWN_NAMES = frozenset(
         "enum",
     ]
 )
-_SMALLEST_NUMBER = 1_000_000
+SMALLEST_NUMBER = 1_000_000
+"""Smaller numbers are not looked at."""
+
 _TIMES = frozenset({"created", "created_at"})
 _EARLIEST, _LATEST = 1_500_000_000, 2_000_000_000
 """Seconds since the epoch, 2017 to 2033: no phone number in North America begins with 1, and no card is so short."""
@@ -166,7 +177,7 @@ class Texts:
             if (name in _ENCODED or value.startswith("data:")) and self._encoded(value, path, name):
                 return False
             self._texts.append(f"{name}{NAME}{value}")
-        elif (value.__class__ is int or value.__class__ is float) and abs(value) >= _SMALLEST_NUMBER:
+        elif (value.__class__ is int or value.__class__ is float) and abs(value) >= SMALLEST_NUMBER:
             if name in _TIMES and _EARLIEST <= value < _LATEST:
                 return False
             self._texts.append(f"{name}{NAME}{number_text(value)}")
@@ -177,6 +188,8 @@ class Texts:
         return True
 
     def _encoded(self, value: str, path: Path, name: str) -> bool:
+        if name == VECTOR and is_vector(value):
+            return True
         if is_encoded(name, value):
             self.unreadable.append(path)
             return True
@@ -233,7 +246,11 @@ def _disarmed(text: str, shift: int) -> str:
 
 def is_encoded(name: str, value: str) -> bool:
     """Whether a string in a field of this name is media or sealed reasoning in base64, and no text."""
-    return bool(_DATA_URL.match(value)) or (name in _ENCODED and name != "url" and bool(_BASE64.match(value)))
+    if _DATA_URL.match(value):
+        return True
+    if name not in _ENCODED or name in _PLAIN:
+        return False
+    return bool((_LONG_BASE64 if name == PICTURE else _BASE64).match(value))
 
 
 def pointer(path: Path) -> str:

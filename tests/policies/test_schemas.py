@@ -54,6 +54,7 @@ def subject(route: Route, tenant: str) -> Subject:
         principal=Principal(f"{tenant}/bot", tenant, ("agent",), "k1"),
         route=route,
         dialect=route.dialect,
+        operation="chat" if route is MODEL else "",
     )
 
 

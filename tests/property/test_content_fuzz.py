@@ -73,6 +73,15 @@ NAMES = st.text(max_size=6) | st.sampled_from(
         "data",
         "obfuscation",
         "tokens",
+        "input",
+        "item",
+        "part",
+        "summary",
+        "response",
+        "output",
+        "output_index",
+        "embedding",
+        "result",
     ]
 )
 VALUES = st.recursive(
@@ -89,6 +98,14 @@ KINDS = [
     "error",
     "response.output_text.delta",
     "response.output_text.done",
+    "response.content_part.added",
+    "response.content_part.done",
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.function_call_arguments.delta",
+    "response.shell_call_output_content.delta",
+    "response.audio.delta",
+    "response.created",
     "response.completed",
     "x.delta",
 ]

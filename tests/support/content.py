@@ -217,11 +217,15 @@ def cut(rng: random.Random, text: str, longest: int = 12) -> list[str]:
 
 @dataclass
 class Stream:
-    """A vendor's stream and the texts in it, by the name that `read_openai` and `read_anthropic` give them."""
+    """A vendor's stream and the texts in it, by the name that the protocol's reader gives them (`READERS`)."""
 
-    dialect: str
+    protocol: str
     data: bytes
     texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def dialect(self) -> str:
+        return "openai" if self.protocol == "responses" else self.protocol
 
 
 def openai_stream(rng: random.Random, texts: Mapping[str, str], *, logprobs: bool = False, longest: int = 12) -> Stream:
@@ -304,6 +308,74 @@ def anthropic_stream(rng: random.Random, blocks: Sequence[tuple[str, str]], long
     return Stream("anthropic", _write(rng, events, named=True), texts)
 
 
+_RESPONSE_TEXTS = {
+    "text": ("response.output_text", "content", "text"),
+    "refusal": ("response.refusal", "content", "refusal"),
+    "reasoning": ("response.reasoning_text", "content", "text"),
+    "summary": ("response.reasoning_summary_text", "summary", "text"),
+    "tool": ("response.function_call_arguments", "", "arguments"),
+    "custom": ("response.custom_tool_call_input", "", "input"),
+    "code": ("response.code_interpreter_call_code", "", "code"),
+}
+_PART_TYPES = {"text": "output_text", "refusal": "refusal", "reasoning": "reasoning_text", "summary": "summary_text"}
+
+
+def responses_stream(
+    rng: random.Random, items: Sequence[tuple[str, str]], *, logprobs: bool = False, longest: int = 12
+) -> Stream:
+    """Events of a response whose items come at the same time. Each item is (kind, its text); texts: `0/text`, …
+
+    Kinds are those of `_RESPONSE_TEXTS`. Each text is said in deltas, when it is done, with its part, with its item
+    and at the end.
+    """
+    response: dict[str, Any] = {"id": "resp_1", "object": "response", "model": "gpt-x", "status": "in_progress"}
+    events: list[Any] = [{"type": "response.created", "response": response | {"output": []}}]
+    queues = [_response_events(rng, index, kind, text, logprobs, longest) for index, (kind, text) in enumerate(items)]
+    while any(queues):
+        events.append(rng.choice([queue for queue in queues if queue]).pop(0))
+        if rng.random() < 0.05:
+            events.append(rng.choice([": keep alive", {"type": "response.in_progress", "response": response}]))
+    output = [_response_item(index, kind, text, []) for index, (kind, text) in enumerate(items)]
+    last = rng.choice(["completed", "incomplete"])
+    events.append({"type": f"response.{last}", "response": response | {"status": last, "output": output}})
+    numbered = [event | {"sequence_number": n} if isinstance(event, dict) else event for n, event in enumerate(events)]
+    texts = {f"{index}/{kind}": text for index, (kind, text) in enumerate(items)}
+    return Stream("responses", _write(rng, numbered, named=True), texts)
+
+
+def _response_item(index: int, kind: str, text: str, logprobs: list[Any]) -> dict[str, Any]:
+    _, list_name, field = _RESPONSE_TEXTS[kind]
+    item = {"id": f"item_{index}", "type": kind, "status": "completed"}
+    if not list_name:
+        return item | {field: text, "call_id": f"call_{index}", "name": "look_up"}
+    tokens = {"logprobs": logprobs} if logprobs else {}
+    return item | {list_name: [{"type": _PART_TYPES[kind], field: text, **tokens}]}
+
+
+def _response_events(
+    rng: random.Random, index: int, kind: str, text: str, logprobs: bool, longest: int
+) -> list[dict[str, Any]]:
+    name, list_name, field = _RESPONSE_TEXTS[kind]
+    place: dict[str, Any] = {"output_index": index, "item_id": f"item_{index}"}
+    if list_name:
+        place[f"{list_name}_index"] = 0
+    part_name = {"content": "response.content_part", "summary": "response.reasoning_summary_part"}.get(list_name, "")
+    with_tokens = logprobs and kind == "text"
+    item = _response_item(index, kind, text, [_token(piece) for piece in cut(rng, text, 4)] if with_tokens else [])
+    empty = _response_item(index, kind, "", []) | {"status": "in_progress"} | ({list_name: []} if list_name else {})
+    events = [{"type": "response.output_item.added", "output_index": index, "item": empty}]
+    if part_name:
+        events.append({"type": f"{part_name}.added", "part": {"type": _PART_TYPES[kind], field: ""}} | place)
+    for piece in cut(rng, text, longest):
+        tokens = {"logprobs": [_token(part) for part in cut(rng, piece, 4)]} if with_tokens else {}
+        events.append({"type": f"{name}.delta", "delta": piece, **tokens} | place)
+    events.append({"type": f"{name}.done", field: text} | place)
+    if part_name:
+        events.append({"type": f"{part_name}.done", "part": item[list_name][0]} | place)
+    events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    return events
+
+
 def _write(rng: random.Random, events: Iterable[Any], *, named: bool = False) -> bytes:
     """Server-sent events with any of the line ends the specification allows."""
     end = rng.choice(["\n", "\n", "\r\n", "\r"])
@@ -365,7 +437,44 @@ def read_anthropic(data: bytes) -> dict[str, str]:
     return texts
 
 
-READERS = {"openai": read_openai, "anthropic": read_anthropic}
+def read_responses(data: bytes) -> dict[str, str]:
+    """What a client puts together of a stream of a response; all five ways of saying a text must say the same."""
+    deltas: dict[str, str] = {}
+    said: dict[str, set[str]] = {}
+    kinds = {name: (kind, field) for kind, (name, _, field) in _RESPONSE_TEXTS.items()}
+    for event in events_of(data):
+        stem, _, moment = event["type"].rpartition(".")
+        if stem in kinds:
+            kind, field = kinds[stem]
+            name = f"{event['output_index']}/{kind}"
+            if moment == "delta":
+                deltas[name] = deltas.get(name, "") + event["delta"]
+                for entry in event.get("logprobs", []):
+                    tokens = f"{event['output_index']}/logprobs"
+                    deltas[tokens] = deltas.get(tokens, "") + entry["token"] + bytes(entry["bytes"] or b"").decode()
+            else:
+                said.setdefault(name, set()).add(event[field])
+        elif moment == "done" and "part" in event:
+            part = event["part"]
+            kind = next(kind for kind, known in _PART_TYPES.items() if known == part["type"])
+            said.setdefault(f"{event['output_index']}/{kind}", set()).add(part[_RESPONSE_TEXTS[kind][2]])
+        elif moment == "done":
+            _say_item(said, event["output_index"], event["item"])
+        elif moment in ("completed", "incomplete"):
+            for index, item in enumerate(event["response"]["output"]):
+                _say_item(said, index, item)
+    for name, texts in said.items():
+        assert texts == {deltas.get(name, "")}, name
+    return deltas
+
+
+def _say_item(said: dict[str, set[str]], index: int, item: dict[str, Any]) -> None:
+    _, list_name, field = _RESPONSE_TEXTS[item["type"]]
+    texts = [part[field] for part in item[list_name]] if list_name else [item[field]]
+    said.setdefault(f"{index}/{item['type']}", set()).update(texts)
+
+
+READERS = {"openai": read_openai, "anthropic": read_anthropic, "responses": read_responses}
 
 
 @dataclass

@@ -81,6 +81,11 @@ def delta(text: str, finish: str | None = None) -> bytes:
     return chunk(b"data: " + json.dumps(event).encode() + b"\n\n")
 
 
+def response_events(*events: dict[str, Any]) -> bytes:
+    """Events of an OpenAI response, as one HTTP chunk."""
+    return chunk(b"".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n".encode() for each in events))
+
+
 def chunk(data: bytes) -> bytes:
     """An HTTP chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)

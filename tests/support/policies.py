@@ -145,7 +145,13 @@ def _common(dice: random.Random) -> dict[str, Any]:
         },
         "tenant": {"id": tenant, "residency": dice.sample(JURISDICTIONS, dice.choice((0, 1, 2, 2, 3)))},
         "route": dict(dice.choice((*ROUTES, *ROUTES[:4]))),
-        "call": {"id": "c1", "attempt": 1, "method": dice.choice(("GET", "POST", "DELETE")), "dialect": "openai"},
+        "call": {
+            "id": "c1",
+            "attempt": 1,
+            "method": dice.choice(("GET", "POST", "DELETE")),
+            "dialect": "openai",
+            "operation": dice.choice(("chat", "models", "")),
+        },
     }
 
 

@@ -6,7 +6,7 @@ call := {
 	"principal": {"id": "acme/ci-bot", "tenant": "acme", "roles": ["developer"], "key": "k1"},
 	"tenant": {"id": "acme", "residency": ["EU"]},
 	"route": {"id": "openai", "kind": "model", "dialect": "openai", "risk": "low"},
-	"call": {"id": "c1", "attempt": 1, "method": "POST", "dialect": "openai"},
+	"call": {"id": "c1", "attempt": 1, "method": "POST", "dialect": "openai", "operation": "chat"},
 	"candidates": [eu, us],
 	"content": {"media_type": "application/json", "bytes": 900, "findings": {}, "labels": {}},
 	"model": {"requested": "gpt-5-mini", "stream": false},

@@ -1,7 +1,9 @@
 # Which tenant may use which route and which models
 #
 # data.tenants.<tenant>.routes.<route> grants a route. On a model route, `models` lists names that may be asked for
-# and `families` lists how such names may begin.
+# and `families` lists how such names may begin; that holds for every path. Of calls that name no model, only the list
+# of models may be read: stored responses, files, batches and what else a vendor keeps are shared by all who use the
+# same credential. `"without_model": true` grants them.
 package cordon.request
 
 granted(grant) if input.model.requested in grant.models
@@ -10,10 +12,14 @@ else if strings.any_prefix_match(input.model.requested, grant.families)
 
 else if input.route.kind == "http"
 
-# Reading calls of a model API, such as its list of models, name no model.
 else if {
 	input.model.requested == ""
-	input.call.method == "GET"
+	input.call.operation == "models"
+}
+
+else if {
+	input.model.requested == ""
+	grant.without_model == true
 }
 
 refuse contains reason if {
@@ -47,6 +53,24 @@ refuse contains reason if {
 refuse contains reason if {
 	grant := data.tenants[input.tenant.id].routes[input.route.id]
 	not granted(grant)
+	input.model.requested == ""
+	reason := {
+		"rule": "grants.no_model",
+		"detail": sprintf("The call names no model, and the tenant %s may make no such calls on the route %s.", [
+			input.tenant.id,
+			input.route.id,
+		]),
+		"fix": sprintf("Name a model, or set tenants.%s.routes.%s.without_model to true in the bundle's data.json.", [
+			input.tenant.id,
+			input.route.id,
+		]),
+	}
+}
+
+refuse contains reason if {
+	grant := data.tenants[input.tenant.id].routes[input.route.id]
+	not granted(grant)
+	input.model.requested != ""
 	reason := {
 		"rule": "grants.model",
 		"detail": sprintf("The tenant %s may not use this model on the route %s.", [input.tenant.id, input.route.id]),

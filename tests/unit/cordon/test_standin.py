@@ -79,6 +79,54 @@ def test_openai_is_asked_to_call_its_tool(gpt: openai.OpenAI, stream: bool) -> N
     assert "Berlin" in "".join(fragment.arguments for fragment in fragments)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_gets_a_response_that_adds_up(gpt: openai.OpenAI, stream: bool) -> None:
+    asked: dict[str, Any] = {
+        "model": MODEL,
+        "input": "capital of France",
+        "reasoning": {"effort": "low"},
+        "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
+    }
+    if stream:
+        with gpt.responses.stream(**asked) as events:
+            deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+            response: Any = events.get_final_response()
+        assert len(deltas) > 5 and "".join(deltas) == response.output_text
+    else:
+        response = gpt.responses.create(**asked)
+    reasoning, message = response.output
+    assert reasoning.encrypted_content and reasoning.summary[0].text
+    assert "Paris" in response.output_text and message.content[0].logprobs
+    assert response.status == "completed" and response.usage.total_tokens > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_gets_a_response_that_calls_a_function_and_reads_its_output(gpt: openai.OpenAI, stream: bool) -> None:
+    tool: Any = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}, "strict": False}
+    asked: dict[str, Any] = {"model": MODEL, "input": says("standin:tool"), "tools": [tool]}
+    if stream:
+        with gpt.responses.stream(**asked) as events:
+            response: Any = events.get_final_response()
+    else:
+        response = gpt.responses.create(**asked)
+    (call,) = response.output
+    assert call.name == "get_weather" and "Berlin" in call.arguments
+    output: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "weather"}]
+    assert "18 degrees" in gpt.responses.create(model=MODEL, input=output, previous_response_id="r").output_text
+
+
+def test_openai_gets_embeddings_and_models(gpt: openai.OpenAI) -> None:
+    (packed,) = gpt.embeddings.create(model=MODEL, input="a text").data
+    (plain, other) = gpt.embeddings.create(model=MODEL, input=["a text", "another"], encoding_format="float").data
+    assert packed.embedding == pytest.approx(plain.embedding) and plain.embedding != other.embedding
+    assert len(gpt.embeddings.create(model=MODEL, input=[1, 2, 3]).data) == 1
+    assert gpt.models.retrieve(MODEL).id == MODEL
+    with pytest.raises(openai.NotFoundError):
+        gpt.models.retrieve("none")
+    with pytest.raises(openai.RateLimitError):
+        gpt.responses.create(model=MODEL, input="standin:status=429")
+
+
 def test_anthropic_gets_a_whole_message_with_thinking(claude: anthropic.Anthropic) -> None:
     message = claude.messages.create(
         model=CLAUDE,

@@ -34,6 +34,7 @@ def subject(**changes: object) -> Subject:
         "principal": Principal("acme/bot", "acme", ("agent",), "key_1"),
         "route": ROUTE,
         "dialect": "openai",
+        "operation": "responses",
     }
     return Subject(**(values | changes))  # type: ignore[arg-type]
 

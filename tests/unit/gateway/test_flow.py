@@ -32,6 +32,7 @@ from tests.support.in_process import (
     play,
     read_answer,
     request_rule,
+    response_events,
     response_rule,
 )
 
@@ -80,6 +81,31 @@ def test_the_client_lacks_the_end_of_a_stream_until_the_outcome_is_in_the_log() 
         reader, writer = await world.send(world.request("/openai/chat/completions", body))
         text = await reader.readuntil(b"[DONE]")
         assert len(world.records("call.outcome")) == 1
+        assert b"Good " in text
+        writer.close()
+
+    play(scene)
+
+
+def test_the_client_lacks_the_end_of_a_response_until_the_outcome_is_in_the_log() -> None:
+    async def scene(world: InProcess) -> None:
+        async def script(_request: bytes, send: Callable[[bytes], None]) -> bool:
+            texts = [
+                {"type": "response.output_text.delta", "output_index": 0, "delta": text} for text in ("Good ", "day.")
+            ]
+            send(
+                STREAM_HEAD
+                + response_events({"type": "response.created", "response": {"model": "gpt-test-2026"}}, *texts)
+            )
+            send(response_events({"type": "response.completed", "response": {"output": []}}) + b"0\r\n\r\n")
+            return True
+
+        world.upstream.script = script
+        body = json.dumps({"model": "gpt-test", "input": "Hi", "stream": True}).encode()
+        reader, writer = await world.send(world.request("/openai/responses", body))
+        text = await reader.readuntil(b"response.completed")
+        (outcome,) = world.records("call.outcome")
+        assert (outcome["verdict"], outcome["model"]) == ("allowed", "gpt-test-2026")
         assert b"Good " in text
         writer.close()
 
@@ -358,6 +384,54 @@ def test_a_stream_with_a_finding_that_is_refused_ends_with_the_vendors_error_and
         assert (outcome["verdict"], outcome["findings"]) == ("blocked", {"api_key": 1})
 
     play(scene, response_rule(NO_KEYS))
+
+
+def test_a_response_that_is_refused_in_mid_stream_ends_with_the_error_of_its_own_events() -> None:
+    async def scene(world: InProcess) -> None:
+        async def script(_request: bytes, send: Callable[[bytes], None]) -> bool:
+            key = "ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+            pieces = [
+                {"type": "response.output_text.delta", "output_index": 0, "delta": text, "sequence_number": number}
+                for number, text in enumerate(["The key ", "is ", key[:9], key[9:], " ok"])
+            ]
+            send(STREAM_HEAD + response_events(*pieces[:2]))
+            await asyncio.sleep(0.02)
+            send(response_events(*pieces[2:], {"type": "response.completed"}) + b"0\r\n\r\n")
+            return True
+
+        world.upstream.script = script
+        reply = await world.call("/openai/responses", {"model": "gpt-test", "input": "Hi", "stream": True})
+        assert b"ghp_" not in reply.body and b"response.completed" not in reply.body
+        name, data = reply.body.strip().split(b"\n\n")[-1].split(b"\n")
+        value = json.loads(data.removeprefix(b"data: "))
+        assert name == b"event: error"
+        assert (value["type"], value["code"], value["error"]["code"]) == ("error", "answer_refused", "answer_refused")
+        assert value["sequence_number"] > 1
+        (outcome,) = world.records("call.outcome")
+        assert (outcome["verdict"], outcome["findings"]) == ("blocked", {"api_key": 1})
+
+    play(scene, response_rule(NO_KEYS))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    [
+        ("POST", "/openai/chat/completions", "chat"),
+        ("POST", "/openai/v1/responses", "responses"),
+        ("POST", "/openai/embeddings", "embeddings"),
+        ("GET", "/openai/v1/models", "models"),
+        ("GET", "/openai/files", ""),
+        ("POST", "/crm/v1/responses", ""),
+    ],
+)
+def test_policy_is_told_what_a_call_asks_for(method: str, path: str, operation: str) -> None:
+    async def scene(world: InProcess) -> None:
+        body = {"model": "gpt-test"} if method == "POST" else None
+        assert (await world.call(path, body, method=method)).status == 200
+
+    dialect = "openai" if operation else ""
+    condition = f'input.call.operation == "{operation}"; input.call.dialect == "{dialect}"'
+    play(scene, request_rule('{"allow": true}', condition))
 
 
 def test_an_undefined_answer_decision_refuses_the_answer() -> None:

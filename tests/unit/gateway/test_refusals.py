@@ -9,6 +9,7 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from openai.types.responses import ResponseErrorEvent
 
 from gateway.errors import FramingError, GatewayError, Refusal, UpstreamError
 from gateway.exchange import Exchange
@@ -25,6 +26,11 @@ REFUSAL = Refusal(
         {"rule": "roles"},
     ],
     headers=[(b"retry-after", b"5")],
+)
+REFUSED_ANSWER = Refusal(403, "decision", "blocked", "the answer was blocked")
+RESPONSE_CREATED = (
+    b'event: response.created\ndata: {"type":"response.created","sequence_number":0,'
+    b'"response":{"id":"resp_1","object":"response","output":[]}}\n\n'
 )
 
 
@@ -141,6 +147,38 @@ def test_the_openai_client_raises_on_the_error_event() -> None:
         async with listening(Script(break_off)) as running:
             with pytest.raises(openai.APIError, match="the answer was blocked"):
                 await asyncio.to_thread(ask, running.port)
+
+    asyncio.run(scenario())
+
+
+def test_the_error_of_a_response_has_the_shape_of_its_events_and_raises_in_the_openai_client() -> None:
+    error = error_event(REFUSED_ANSWER, dialect="openai", call="01CALL", sequence=4)
+    name, data = error.decode().split("\n", 1)
+    value = json.loads(data.removeprefix("data: "))
+    assert name == "event: error"
+    assert (value["type"], value["code"], value["sequence_number"]) == ("error", "blocked", 5)
+    assert value["message"] == value["error"]["message"] == "the answer was blocked"
+    ResponseErrorEvent.model_validate(value, strict=True)
+
+    def break_off(exchange: Exchange) -> None:
+        exchange.start(200, [(b"content-type", b"text/event-stream")], None)
+        exchange.write(RESPONSE_CREATED + error_event(REFUSED_ANSWER, dialect="openai", sequence=0))
+        exchange.end()
+
+    def ask(port: int) -> None:
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}", api_key="k", max_retries=0)
+        with pytest.raises(openai.APIError, match="the answer was blocked") as raised:
+            list(client.responses.create(model="m", input="hi", stream=True))
+        assert raised.value.code == "blocked"
+        with (
+            pytest.raises(openai.APIError, match="the answer was blocked"),
+            client.responses.stream(model="m", input="hi") as stream,
+        ):
+            stream.until_done()
+
+    async def scenario() -> None:
+        async with listening(Script(break_off)) as running:
+            await asyncio.to_thread(ask, running.port)
 
     asyncio.run(scenario())
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.content.channel import Channel
-from gateway.content.dialects import Key, Waits
 from gateway.content.errors import ContentError
 from gateway.content.order import HELD, Held, Order
 from gateway.content.patterns import PatternScanner
+from gateway.content.pieces import Key, Waits
 from gateway.content.sse import Event
 
 SCANNER = PatternScanner()

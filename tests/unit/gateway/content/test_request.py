@@ -100,6 +100,56 @@ ANTHROPIC = {
     "metadata": {"user_id": MAIL},
     "max_tokens": 10,
 }
+RESPONSES = {
+    "model": "gpt-5",
+    "instructions": MAIL,
+    "previous_response_id": "resp_1",
+    "input": [
+        {"role": "user", "content": MAIL},
+        {
+            "type": "message",
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": MAIL},
+                {"type": "input_file", "filename": MAIL, "file_data": "QUJD" * 30},
+            ],
+        },
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"to":"a\\u0040b.org"}'},
+        {
+            "type": "function_call_output",
+            "call_id": "c",
+            "output": json.dumps({"mail": MAIL, "card": 4111111111111111}),
+        },
+        {"type": "function_call_output", "call_id": "d", "output": [{"type": "input_text", "text": MAIL}]},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": MAIL}]},
+    ],
+    "prompt": {"id": "pmpt_1", "variables": {"name": MAIL}},
+    "tools": [{"type": "function", "name": "f", "description": MAIL, "parameters": {"description": MAIL}}],
+    "text": {"format": {"type": "json_schema", "schema": {"description": MAIL}}},
+    "metadata": {MAIL: MAIL},
+}
+EMBEDDINGS = {"model": "text-embedding-3-small", "input": [MAIL, f"and {MAIL}", [9906, 1917]], "user": MAIL}
+
+
+@pytest.mark.parametrize(
+    "body", [RESPONSES, RESPONSES | {"input": MAIL, "file": "data:text/plain;base64,QUJD"}, EMBEDDINGS]
+)
+def test_every_text_of_other_calls_to_openai_is_inspected_and_redacted(body: dict[str, Any]) -> None:
+    content = read(body, dialect="openai")
+    summary = content.summary()
+    count = json.dumps(body).count(MAIL) + json.dumps(body).count("a\\\\u0040b.org")
+    assert summary["email"]["count"] == count
+    assert summary["unreadable"]["count"] == 1
+    forwarded = content.render(MASK_ALL, KEY)
+    assert MAIL.encode() not in forwarded and b"u0040" not in forwarded and b"4111" not in forwarded
+
+
+def test_token_numbers_are_unreadable_in_model_calls_and_are_not_kept() -> None:
+    content = read({"model": "m", "input": [15496, 995]}, dialect="openai")
+    assert content.summary()["unreadable"]["pointers"] == ["/input"]
+    assert content.masked_parsed() == {"model": "m", "input": "[UNREADABLE]"}
+    assert json.loads(content.render(MASK_ALL, KEY))["input"] == [15496, 995]
+    assert read({"input": [15496, 995]}).summary() == {}
 
 
 @pytest.mark.parametrize(("dialect", "body"), [("openai", OPENAI), ("anthropic", ANTHROPIC)])

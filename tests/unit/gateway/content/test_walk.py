@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -108,13 +110,24 @@ BASE64 = "QUJD" * 40
         ({"url": "https://example.com/image.png"}, []),
         ({"signature": ""}, []),
         ({"content": BASE64}, []),
+        ({"result": BASE64 * 4}, ["/result"]),
+        ({"result": BASE64}, []),
+        ({"result": "word " * 400}, []),
+        ({"result": f"data:image/png;base64,{BASE64}"}, ["/result"]),
+        ({"embedding": f"data:image/png;base64,{BASE64}"}, ["/embedding"]),
     ],
 )
 def test_what_cannot_be_read_is_told(value: Any, where: list[str]) -> None:
     assert [pointer(path) for path in Texts(value).unreadable] == where
 
 
-@pytest.mark.parametrize("name", ["data", "signature", "url", "encrypted_content"])
+def test_an_embedding_is_no_text_unless_it_is_one() -> None:
+    vector = base64.b64encode(struct.pack("<40f", *[0.125 * number for number in range(-20, 20)])).decode()
+    assert Texts({"data": [{"embedding": vector}]}).scan(SCANNER) == []
+    assert places({"embedding": MAIL}) == [("/embedding", "email", False)]
+
+
+@pytest.mark.parametrize("name", ["data", "signature", "url", "encrypted_content", "result"])
 def test_text_in_a_field_for_encoded_media_is_read(name: str) -> None:
     assert places({name: f"not encoded: {MAIL}"}) == [(f"/{name}", "email", False)]
 
