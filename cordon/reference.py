@@ -1,7 +1,7 @@
 """Writes the generated references: python -m cordon.reference DIRECTORY (`make docs`).
 
 configuration.md and configuration.schema.json from the settings, metrics.md from the table of metrics, commands.md from
-the commands' help. What stands there is what the program does; a test says when they have to be written again.
+the commands' help, refusals.md from the table of refusal codes. What stands there is what the program does; a test says when they have to be written again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from cordon.cli import cordon
 from cordon.config import Config, model_in
+from gateway.refusal_codes import CODES, STAGES
 from lineage.metrics import METRICS
 
 GENERATED: Final = "<!-- Written by `make docs`; change the source instead. -->"
@@ -33,6 +34,7 @@ def pages() -> dict[str, str]:
         "configuration.schema.json": schema(),
         "metrics.md": metrics(),
         "commands.md": commands(),
+        "refusals.md": refusals(),
     }
 
 
@@ -99,6 +101,28 @@ def commands() -> str:
     for path, command in every_command(cordon, "cordon"):
         context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
         lines += ["", f"## {path}", "", "```text", command.get_help(context), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def refusals() -> str:
+    """Every code of a refusal, by the stage of the call that it ends: status, meaning, remedy."""
+    lines = [
+        "# Refusals",
+        "",
+        GENERATED,
+        "",
+        "A refused call is answered in `application/problem+json` (RFC 9457): `type` is `urn:cordon:refusal:CODE`, and "
+        "`status`, `detail`, `stage`, `reasons` and `call` say the rest. On a model route the same is told in the "
+        "vendor's own error shape, so that its SDK raises its usual exception; OpenAI's has the code as `error.code`, "
+        "Anthropic's has the text alone. In the log, `call.refused` has the `stage`, and the code as the `rule` of its "
+        "reason where policy gave none of its own.",
+    ]
+    for stage, meaning in STAGES.items():
+        lines += ["", f"## {stage}", "", meaning, "", "| code | status | what it means | what to do |", "|---|---|---|---|"]
+        for (at, code), known in CODES.items():
+            if at == stage:
+                statuses = ", ".join(map(str, known.statuses))
+                lines.append(f"| `{code}` | {statuses} | {_cell(known.meaning)} | {_cell(known.remedy)} |")
     return "\n".join(lines) + "\n"
 
 
