@@ -1,7 +1,8 @@
 """Writes the generated references: python -m cordon.reference DIRECTORY (`make docs`).
 
 configuration.md and configuration.schema.json from the settings, metrics.md from the table of metrics, commands.md from
-the commands' help, refusals.md from the table of refusal codes. What stands there is what the program does; a test says when they have to be written again.
+the commands' help, refusals.md from the table of refusal codes. What stands there is what the program does; a test says
+when they have to be written again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from cordon.cli import cordon
-from cordon.config import Config, model_in
+from cordon.config import Config
+from cordon.suggestions import model_in, sections
 from gateway.refusal_codes import CODES, STAGES
 from lineage.metrics import METRICS
 
@@ -60,7 +62,7 @@ def configuration() -> str:
         "an alert. `data_dir` and `database` change at a new start only. Check a file with `cordon config check`; "
         "`configuration.schema.json` beside this page gives completion in editors.",
     ]
-    for path, model in _sections(Config, ""):
+    for path, model in sections(Config):
         lines += ["", f"## {path or 'Top level'}", "", _first_paragraph(model), ""]
         lines += ["| setting | takes | default | meaning |", "|---|---|---|---|"]
         for name, field in model.model_fields.items():
@@ -118,7 +120,15 @@ def refusals() -> str:
         "reason where policy gave none of its own.",
     ]
     for stage, meaning in STAGES.items():
-        lines += ["", f"## {stage}", "", meaning, "", "| code | status | what it means | what to do |", "|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {stage}",
+            "",
+            meaning,
+            "",
+            "| code | status | what it means | what to do |",
+            "|---|---|---|---|",
+        ]
         for (at, code), known in CODES.items():
             if at == stage:
                 statuses = ", ".join(map(str, known.statuses))
@@ -135,15 +145,6 @@ def every_command(command: click.Command, path: str) -> Iterator[tuple[str, clic
             inner = command.get_command(context, name)
             if inner is not None:
                 yield from every_command(inner, f"{path} {name}")
-
-
-def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    yield path, model
-    for name, field in model.model_fields.items():
-        inner = model_in(field.annotation)
-        if inner is not None:
-            many = "[]" if get_origin(_without_none(field.annotation)) is tuple else ""
-            yield from _sections(inner, f"{path}.{name}{many}".lstrip("."))
 
 
 def _first_paragraph(model: type[BaseModel]) -> str:

@@ -39,6 +39,7 @@ def test_help_names_every_command(cordon: Installation) -> None:
         "config",
         "doctor",
         "demo",
+        "completion",
     ):
         assert f"\n  {name} " in text
 
