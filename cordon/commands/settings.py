@@ -45,7 +45,7 @@ def check(file: Path, strict: bool, as_json: bool) -> int:
     else:
         for warning in warnings:
             click.echo(f"{warned('warning:')} {warning.at(str(file))}")
-        verdict = f": {len(config.routes)} routes, {len(config.tenants)} tenants"
+        verdict = f": {_count(len(config.routes), 'route')}, {_count(len(config.tenants), 'tenant')}"
         if warnings:
             click.echo(warned(f"{file} can be used, with {_count(len(warnings), 'warning')}") + verdict)
         else:

@@ -145,7 +145,7 @@ def test_warnings_have_their_line_and_leave_the_exit_code_at_0(cordon: Installat
     result = cordon("config", "check", str(cordon.file))
     assert result.code == 0
     assert f"warning: {cordon.file}:2: gateway.listen: 0.0.0.0:8080 is reachable from outside without TLS" in result.out
-    assert "can be used, with 1 warning: 1 routes" in result.out
+    assert "can be used, with 1 warning: 1 route," in result.out
 
 
 def test_strict_makes_warnings_a_failure(cordon: Installation) -> None:

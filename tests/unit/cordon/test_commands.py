@@ -295,7 +295,7 @@ def test_what_others_wrote_into_records_cannot_move_the_cursor(cordon: Installat
 def test_a_configuration_is_checked_without_starting_anything(cordon: Installation) -> None:
     result = cordon("config", "check", str(cordon.file))
     assert result.code == 0
-    assert result.out.endswith("is in order: 1 routes, 2 tenants\n")
+    assert result.out.endswith("is in order: 1 route, 2 tenants\n")
     assert not (cordon.directory / "var").exists()
 
 
