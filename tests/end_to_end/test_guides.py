@@ -27,6 +27,7 @@ def platform_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def platform(platform_folder: Path) -> Iterator[list[str]]:
+    require_binary("openssl")
     with typed("docs/guides/platform-engineer.md", platform_folder) as printed:
         yield printed
 
