@@ -51,7 +51,7 @@ format: venv  ## Put the code into its format
 types: venv  ## Static types, strictly
 	$(BIN)/mypy
 
-docs: venv  ## Write the generated references again (configuration, metrics, records, commands)
+docs: venv  ## Write the generated references again (configuration, metrics, commands, refusals)
 	$(BIN)/python -m cordon.reference docs/reference
 
 bench: venv servers  ## Measure beside nginx and write bench/RESULTS.md

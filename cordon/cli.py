@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "release": "cordon.commands.contain:release",
     "doctor": "cordon.commands.doctor:doctor",
     "config": "cordon.commands.settings:settings",
+    "completion": "cordon.commands.completion:completion",
 }
 
 

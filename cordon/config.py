@@ -7,16 +7,16 @@ may be absent where the file is only checked, but not where the gateway starts.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from cordon.coherence import conflicts
 from cordon.errors import ConfigError, Problem
+from cordon.suggestions import of_key, of_value
 from cordon.yaml_file import Document, Place, named, read
 from detectors.settings import Detection
 from gateway.settings import Endpoint, Gateway, ListenAddress, Route, Tenant
@@ -108,7 +108,7 @@ def missing_credentials(config: Config, environment: Mapping[str, str] = os.envi
 
 
 def _problems(error: ValidationError, document: Document) -> Iterator[Problem]:
-    entries = error.errors(include_url=False, include_context=False, include_input=False)
+    entries = error.errors(include_url=False, include_context=False)
     for entry in entries:
         place: Place = entry["loc"]
         if entry["type"] == "too_short" and any(
@@ -117,40 +117,12 @@ def _problems(error: ValidationError, document: Document) -> Iterator[Problem]:
             continue  # what follows from a fault of the list's items
         text = entry["msg"].removeprefix("Value error, ")
         if entry["type"] == "extra_forbidden":
-            text = "is not a setting" + _suggestion(place)
+            text = "is not a setting" + of_key(Config, place)
         elif entry["type"] == "missing":
             text = "is required"
         else:
-            text = text.removeprefix("Input ")
+            text = text.removeprefix("Input ") + of_value(entry["type"], text, entry["input"])
         yield Problem(document.line(place), named(place), document.masked(text))
-
-
-def _suggestion(place: Place) -> str:
-    fields = _fields_at(Config, place[:-1])
-    near = difflib.get_close_matches(str(place[-1]), fields, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {near[0]}?"
-    return f"; known here: {', '.join(sorted(fields))}" if fields else ""
-
-
-def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """Names of the settings that exist at `place`."""
-    for part in place:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        inner = model_in(field.annotation) if field else None
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)
-
-
-def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that an annotation such as `tuple[Route, ...]` or `Tls | None` holds, if it holds one."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := model_in(part))), None)
 
 
 def _anchored(model: Section, base: Path) -> Section:

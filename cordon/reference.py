@@ -1,7 +1,8 @@
 """Writes the generated references: python -m cordon.reference DIRECTORY (`make docs`).
 
 configuration.md and configuration.schema.json from the settings, metrics.md from the table of metrics, commands.md from
-the commands' help. What stands there is what the program does; a test says when they have to be written again.
+the commands' help, refusals.md from the table of refusal codes. What stands there is what the program does; a test says
+when they have to be written again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from cordon.cli import cordon
-from cordon.config import Config, model_in
+from cordon.config import Config
+from cordon.suggestions import model_in, sections
+from gateway.refusal_codes import CODES, STAGES
 from lineage.metrics import METRICS
 
 GENERATED: Final = "<!-- Written by `make docs`; change the source instead. -->"
@@ -33,6 +36,7 @@ def pages() -> dict[str, str]:
         "configuration.schema.json": schema(),
         "metrics.md": metrics(),
         "commands.md": commands(),
+        "refusals.md": refusals(),
     }
 
 
@@ -58,7 +62,7 @@ def configuration() -> str:
         "an alert. `data_dir` and `database` change at a new start only. Check a file with `cordon config check`; "
         "`configuration.schema.json` beside this page gives completion in editors.",
     ]
-    for path, model in _sections(Config, ""):
+    for path, model in sections(Config):
         lines += ["", f"## {path or 'Top level'}", "", _first_paragraph(model), ""]
         lines += ["| setting | takes | default | meaning |", "|---|---|---|---|"]
         for name, field in model.model_fields.items():
@@ -102,6 +106,36 @@ def commands() -> str:
     return "\n".join(lines) + "\n"
 
 
+def refusals() -> str:
+    """Every code of a refusal, by the stage of the call that it ends: status, meaning, remedy."""
+    lines = [
+        "# Refusals",
+        "",
+        GENERATED,
+        "",
+        "A refused call is answered in `application/problem+json` (RFC 9457): `type` is `urn:cordon:refusal:CODE`, and "
+        "`status`, `detail`, `stage`, `reasons` and `call` say the rest. On a model route the same is told in the "
+        "vendor's own error shape, so that its SDK raises its usual exception; OpenAI's has the code as `error.code`, "
+        "Anthropic's has the text alone. In the log, `call.refused` has the `stage`, and the code as the `rule` of its "
+        "reason where policy gave none of its own.",
+    ]
+    for stage, meaning in STAGES.items():
+        lines += [
+            "",
+            f"## {stage}",
+            "",
+            meaning,
+            "",
+            "| code | status | what it means | what to do |",
+            "|---|---|---|---|",
+        ]
+        for (at, code), known in CODES.items():
+            if at == stage:
+                statuses = ", ".join(map(str, known.statuses))
+                lines.append(f"| `{code}` | {statuses} | {_cell(known.meaning)} | {_cell(known.remedy)} |")
+    return "\n".join(lines) + "\n"
+
+
 def every_command(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     """Each command below `command`, itself included, with its full name."""
     yield path, command
@@ -111,15 +145,6 @@ def every_command(command: click.Command, path: str) -> Iterator[tuple[str, clic
             inner = command.get_command(context, name)
             if inner is not None:
                 yield from every_command(inner, f"{path} {name}")
-
-
-def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    yield path, model
-    for name, field in model.model_fields.items():
-        inner = model_in(field.annotation)
-        if inner is not None:
-            many = "[]" if get_origin(_without_none(field.annotation)) is tuple else ""
-            yield from _sections(inner, f"{path}.{name}{many}".lstrip("."))
 
 
 def _first_paragraph(model: type[BaseModel]) -> str:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from gateway.settings import Endpoint, Route
 
-HEADER_OF_DIALECT = {"anthropic": b"x-api-key"}
-
 
 class CredentialError(Exception):
     """A configured secret cannot be read; the text names the endpoint and the place, never the value."""
@@ -32,8 +30,8 @@ def _header(route: Route, endpoint: Endpoint) -> tuple[tuple[bytes, bytes], ...]
     if not endpoint.credential:
         return ()
     secret = _read(endpoint)
-    name = HEADER_OF_DIALECT.get(route.dialect, b"authorization")
-    return ((name, secret if name == b"x-api-key" else b"Bearer " + secret),)
+    name = endpoint.secret_header(route).encode("ascii")
+    return ((name, b"Bearer " + secret if name == b"authorization" else secret),)
 
 
 def _read(endpoint: Endpoint) -> bytes:

@@ -12,6 +12,14 @@ from pydantic import AfterValidator, Field, model_validator
 from lineage.settings import Settings
 
 IDENTIFIER = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+# Framing, hop-by-hop and what Cordon sets itself: a secret under such a name would change what the request means.
+NO_SECRET_HEADERS = frozenset(
+    {
+        *("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie", "expect"),
+        *("host", "idempotency-key", "if-range", "keep-alive", "proxy-connection", "range", "te", "traceparent"),
+        *("tracestate", "trailer", "transfer-encoding", "upgrade", "x-request-id"),
+    }
+)
 Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
 
 
@@ -73,6 +81,13 @@ class Endpoint(Settings):
     provider: str = Field("", max_length=64, description="who runs it; for policies")
     model: str = Field("", max_length=128, description="replaces the model that the client asked for")
     credential: str = Field("", description="the upstream's own secret: env:NAME or file:PATH, never the value itself")
+    credential_header: str = Field(
+        "",
+        pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$",
+        max_length=64,
+        description="header that carries the secret, in lower case, such as api-key for Azure; authorization has "
+        "`Bearer ` put before it; empty: x-api-key for the dialect anthropic, else authorization",
+    )
     ca: Path | None = Field(None, description="PEM bundle to verify this upstream with, instead of the system's")
 
     @model_validator(mode="after")
@@ -86,7 +101,15 @@ class Endpoint(Settings):
             raise ValueError("url must not carry a user, a query or a fragment; secrets go into credential")
         if self.credential and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", self.credential):
             raise ValueError("credential must be env:NAME or file:PATH, never the secret itself")
+        if self.credential_header in NO_SECRET_HEADERS or self.credential_header.startswith("x-cordon-"):
+            raise ValueError(
+                f"credential_header {self.credential_header} has a meaning of its own; it carries no secret"
+            )
         return self
+
+    def secret_header(self, route: Route) -> str:
+        """Lower-case name of the header that carries the secret to this endpoint of `route`."""
+        return self.credential_header or ("x-api-key" if route.dialect == "anthropic" else "authorization")
 
 
 class Route(Settings):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from cordon.config import Config, load
 from lineage.local import Log, open_log
@@ -42,6 +43,10 @@ class Settings(click.ParamType[Config]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Config:
         """Read the file; ConfigError where it cannot be used."""
         return load(Path(value))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete it as a path."""
+        return [CompletionItem(incomplete, type="file")]
 
 
 def config_option(command: Command) -> Command:

@@ -90,15 +90,18 @@ def list_keys(config: Config, tenant: str | None, as_json: bool) -> None:
 
 
 @key.command()
-@click.argument("key_id", metavar="ID")
+@click.argument("which", metavar="ID|TENANT/NAME")
 @config_option
 @json_option
-def revoke(config: Config, key_id: str, as_json: bool) -> None:
-    """Revoke a key by its ID: the next call with it is refused, on every worker."""
+def revoke(config: Config, which: str, as_json: bool) -> None:
+    """Revoke a key by its ID, or all keys of a principal: the next call with one is refused, on every worker."""
     with the_log(config) as log:
-        known = [item.id for item in log.control.keys.values()]
-        index = write(log, actions.revoke_key(stamp(), key=key_id, by=actor(), known=known))
-    emit({"id": key_id, "index": index}, f"Revoked {key_id} (record {index}).", as_json)
+        keys = log.control.keys.values()
+        known = [item.id for item in keys]
+        ids = [item.id for item in keys if f"{item.tenant}/{item.name}" == which] or [which]
+        indexes = [write(log, actions.revoke_key(stamp(), key=one, by=actor(), known=known)) for one in ids]
+    text = "\n".join(f"Revoked {one} (record {index})." for one, index in zip(ids, indexes, strict=True))
+    emit([{"id": one, "index": index} for one, index in zip(ids, indexes, strict=True)], text, as_json)
 
 
 def _expiry(expires: int | None, now: int) -> str:

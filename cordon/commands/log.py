@@ -151,7 +151,11 @@ def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool)
         reader.close()
         if side is not None:
             side.close()
-    verdict = bad(f"{report.wrong} faults") if report.wrong else good("nothing wrong in what was checked")
+    verdict = (
+        bad(f"{report.wrong} fault{'' if report.wrong == 1 else 's'}")
+        if report.wrong
+        else good("nothing wrong in what was checked")
+    )
     emit(report.as_dict(), "\n".join([*(printable(line) for line in report.lines()), verdict]), as_json)
     return 1 if report.wrong else 0
 

@@ -1,4 +1,4 @@
-"""What the configuration names: secrets, certificates, ports, upstreams, unsafe options."""
+"""What the configuration says and names: secrets, unwise settings, certificates, ports, upstreams."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
-
 from cordon import certificates
+from cordon.advice import advice
 from cordon.config import Config, missing_credentials
 from cordon.doctor.finding import Finding, fail, ok, warn
 from cordon.doctor.storage import writer_runs
 from cordon.listeners import listeners, taken
+from cordon.yaml_file import named
 from gateway.settings import Endpoint
 
 EXPIRES_SOON_DAYS = 30
@@ -25,7 +25,7 @@ CONNECT_SECONDS = 3.0
 def examine_settings(config: Config) -> Iterator[Finding]:
     """All checks of this file."""
     yield from _credentials(config)
-    yield from _unsafe(config)
+    yield from _advice(config)
     yield from _certificates(config)
     yield from _ports(config)
     yield from _upstreams(config)
@@ -37,18 +37,11 @@ def _credentials(config: Config) -> Iterator[Finding]:
         yield fail("credentials", f"endpoint {endpoint.id}: {why}", "set it where Cordon is started")
     if not missing:
         yield ok("credentials", "every endpoint's secret is there")
-    if not config.routes:
-        yield warn("routes", "no routes: nothing can be called", "add routes to the configuration")
-    if not config.tenants:
-        yield warn("tenants", "no tenants: nobody can call", "add tenants to the configuration")
 
 
-def _unsafe(config: Config, section: BaseModel | None = None, prefix: str = "") -> Iterator[Finding]:
-    for name, value in section or config:
-        if isinstance(value, BaseModel):
-            yield from _unsafe(config, value, f"{prefix}{name}.")
-        elif name.startswith("unsafe_") and value:
-            yield warn("unsafe", f"{prefix}{name} is on", "turn it off, or accept what its description says")
+def _advice(config: Config) -> Iterator[Finding]:
+    found = [warn("settings", f"{named(each.place)}: {each.text}", each.remedy) for each in advice(config)]
+    yield from found or [ok("settings", "nothing in them is unwise")]
 
 
 def _certificates(config: Config) -> Iterator[Finding]:

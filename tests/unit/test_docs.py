@@ -10,13 +10,16 @@ import click
 import pytest
 
 from cordon.cli import cordon
-from cordon.config import Config, model_in
-from cordon.reference import _sections, every_command, pages
+from cordon.config import Config
+from cordon.reference import every_command, pages
+from cordon.suggestions import model_in, sections
 from lineage.metrics import METRICS
 from lineage.record import KINDS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
+FOR_OTHERS = {"cordon demo", "cordon completion"}
+"""Commands that tell programs nothing: a play for people, and a script for shells."""
 
 
 @pytest.mark.parametrize("name", sorted(pages()))
@@ -25,7 +28,7 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    for path, model in _sections(Config, ""):
+    for path, model in sections(Config):
         assert model.__doc__, path
         for name, field in model.model_fields.items():
             assert field.description or model_in(field.annotation), f"{path}.{name} has no description"
@@ -33,7 +36,7 @@ def test_every_setting_says_what_it_means() -> None:
 
 def test_every_setting_is_in_the_reference() -> None:
     text = (REFERENCE / "configuration.md").read_text()
-    for path, model in _sections(Config, ""):
+    for path, model in sections(Config):
         section = text.partition(f"\n## {path or 'Top level'}\n")[2].partition("\n## ")[0]
         assert all(f"| `{name}` |" in section for name in model.model_fields), path
 
@@ -63,7 +66,7 @@ def test_every_command_and_option_has_help(path: str, command: click.Command) ->
 
 def test_every_command_that_tells_something_can_tell_it_as_json() -> None:
     for path, command in every_command(cordon, "cordon"):
-        if not isinstance(command, click.Group) and path != "cordon demo":  # a play for people
+        if not isinstance(command, click.Group) and path not in FOR_OTHERS:
             assert any("--json" in parameter.opts for parameter in command.params), path
 
 

@@ -130,8 +130,8 @@ def test_an_upstream_without_tls_where_it_is_asked_for_is_told(cordon: Installat
 
 def test_an_unsafe_option_is_told(cordon: Installation) -> None:
     cordon.file.write_text(cordon.file.read_text().replace("control: {", "control: {unsafe_open_metrics: true, "))
-    finding = only(cordon, "unsafe")
-    assert (finding.level, finding.text) == ("warn", "control.unsafe_open_metrics is on")
+    finding = only(cordon, "settings")
+    assert (finding.level, finding.text) == ("warn", "control.unsafe_open_metrics: it is on")
 
 
 def test_a_bundle_that_is_refused_is_named_with_its_line(cordon: Installation) -> None:

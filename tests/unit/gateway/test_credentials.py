@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.credentials import CredentialError, Credentials
 from gateway.settings import Endpoint, Route
 
 
-def route(credential: str, dialect: str = "openai") -> Route:
-    endpoint = Endpoint(id="eu", url="http://127.0.0.1:9", credential=credential)
+def route(credential: str, dialect: str = "openai", credential_header: str = "") -> Route:
+    endpoint = Endpoint(id="eu", url="http://127.0.0.1:9", credential=credential, credential_header=credential_header)
     return Route.model_validate(
         {
             "id": "r",
@@ -41,6 +42,32 @@ def test_the_secret_goes_where_the_dialect_expects_it(
     tmp_path: Path, dialect: str, header: tuple[bytes, bytes]
 ) -> None:
     assert Credentials([route(secret_file(tmp_path, "s3cret\n"), dialect)]).of("eu") == (header,)
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("api-key", (b"api-key", b"s3cret")),
+        ("private-token", (b"private-token", b"s3cret")),
+        ("authorization", (b"authorization", b"Bearer s3cret")),
+    ],
+)
+def test_the_secret_goes_where_the_endpoint_says(tmp_path: Path, name: str, header: tuple[bytes, bytes]) -> None:
+    for dialect in ("openai", "anthropic", ""):
+        made = route(secret_file(tmp_path, "s3cret\n"), dialect, credential_header=name)
+        assert Credentials([made]).of("eu") == (header,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("host", "content-length", "transfer-encoding", "connection", "cookie", "x-cordon-key", "traceparent", "te"),
+        *("Api-Key", "api_key", "api key", "a:b", "a\r\nb", "-a", "x" * 65),
+    ],
+)
+def test_a_header_with_a_meaning_of_its_own_or_no_proper_name_carries_no_secret(name: str) -> None:
+    with pytest.raises(ValidationError, match="credential_header"):
+        route("env:SECRET", credential_header=name)
 
 
 def test_an_endpoint_without_a_secret_adds_nothing() -> None:
