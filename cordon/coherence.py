@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -59,15 +58,10 @@ def _clients(config: Config, tls: GatewayTls) -> Iterator[Conflict]:
     """What is wrong with the client certificates that the gateway takes, and whom they stand for."""
     place: Place = ("gateway", "tls")
     try:
-        trust = load_trust(tls)
+        load_trust(tls)
     except TrustError as error:
         yield (*place, *error.setting), str(error)
         return
-    overdue = set(trust.lists.stale(time.time_ns() // 1_000_000)) if trust else set()
-    for index, path in enumerate(tls.crl):
-        if path in overdue:
-            text = f"{path}: its next update is overdue; save a newer list there, its certificates are refused without"
-            yield (*place, "crl", index), text
     tenants = {tenant.id for tenant in config.tenants}
     roles: dict[tuple[str, str], frozenset[str]] = {}
     named: list[tuple[Place, str]] = []

@@ -78,13 +78,16 @@ def _certificates(config: Config) -> Iterator[Finding]:
 
 
 def _clients(tls: GatewayTls, files: dict[str, Path]) -> Iterator[Finding]:
-    """Lists that are due soon, or missing; the bundle joins `files`. An overdue list is a fault of the file."""
+    """Lists that are due soon, overdue or missing; the bundle of authorities joins `files`."""
     if tls.client_ca:
         files["client_ca"] = tls.client_ca
     for file in tls.crl:
         days = certificates.list_days_left(file)
-        found = f"{file} is due for its next update in {max(days, 0) * 24:.0f} hours"
-        if days < LIST_SOON_DAYS:
+        found = f"{file} is due for its next update in {days * 24:.0f} hours"
+        if days <= 0:
+            found = f"{file} is overdue by {-days * 24:.0f} hours: the certificates of its authority are refused"
+            yield fail("revocation", found, "save a newer list there")
+        elif days < LIST_SOON_DAYS:
             yield warn("revocation", found, "save the newer list there; overdue, it refuses its certificates")
         else:
             yield ok("revocation", found)
