@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LONGEST_SUBJECT = 2_048
 _SPIFFE = "spiffe:"
+_UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 class TrustError(GatewayError):
@@ -88,9 +89,9 @@ class ClientTrust:
         try:
             peer = Peer([x509.load_der_x509_certificate(each) for each in chain])
             peer.certificate = _read(peer.chain[0])
-        except ValueError:
+            self.judge(peer)
+        except _UNREADABLE:
             return Peer(fault="unreadable_certificate")
-        self.judge(peer)
         return peer
 
     def judge(self, peer: Peer) -> None:
@@ -182,7 +183,7 @@ def _bundle(path: Path, setting: tuple[str | int, ...]) -> list[x509.Certificate
                 raise x509.ExtensionNotFound("", x509.BasicConstraints.oid)
     except OSError as error:
         raise TrustError(setting, f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise TrustError(setting, f"{path} is not a PEM bundle of certificates") from error
     except x509.ExtensionNotFound as error:
         raise TrustError(setting, f"{path} holds a certificate that is not an authority's") from error

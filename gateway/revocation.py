@@ -78,7 +78,7 @@ def load_list(path: Path, authorities: Sequence[x509.Certificate], now: int) -> 
         found = x509.load_pem_x509_crl(data) if _PEM in data else x509.load_der_x509_crl(data)
         critical = [extension.oid.dotted_string for extension in found.extensions if extension.critical]
         serials = frozenset(entry.serial_number for entry in found)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(f"{path} is not a certificate revocation list (PEM or DER)") from error
     if critical:
         raise ValueError(

@@ -69,6 +69,7 @@ class Authority:
         days: float = 30,
         purposes: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.CLIENT_AUTH,),
         ca: bool | None = False,
+        extension: x509.ExtensionType | None = None,
     ) -> Issued:
         """A certificate with these alternative names (`purposes` None: no extended key usage at all)."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -80,6 +81,8 @@ class Authority:
             builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         if purposes is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=False)
         between = []
         authority: Authority | None = self
         while authority is not None and authority.issuer is not None:
