@@ -28,8 +28,8 @@ CORDON_HEADER = b"x-cordon-key"
 class Principal:
     """A caller that is known: `id` is tenant/name, `key` the id of the key that it showed (never the key).
 
-    `expires`: when that key does, in ms since the epoch. `certificate` is there where a client certificate stands for the caller; without a key, `key` is then `cert:` and
-    the first 16 hex digits of its digest.
+    `expires`: when that key does, in ms since the epoch. `certificate` is there where a client certificate stands for
+    the caller; without a key, `key` is then `cert:` and the first 16 hex digits of its digest.
     """
 
     id: str
