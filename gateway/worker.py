@@ -159,7 +159,7 @@ class Worker:
         log.info("the certificates were read again")
 
     def _look_at_certificates(self, listener: Listener) -> None:
-        """Drain what stands on a certificate that has expired or a list that is overdue, and tell of such a list once."""
+        """Drain what stands on an expired certificate or an overdue list, and tell of such a list once."""
         security = listener.security
         if security is None or security.clients is None:
             return

@@ -53,7 +53,9 @@ def subject(route: Route, tenant: str) -> Subject:
         query="a=1&a=2&b=" if route is MODEL else "",
         headers=[(b"accept", b"*/*"), (b"accept", b"text/html")],
         source="192.0.2.1",
-        principal=Principal(f"{tenant}/bot", tenant, ("agent",), "k1", CERTIFICATE if tenant == "acme" else None),
+        principal=Principal(
+            f"{tenant}/bot", tenant, ("agent",), "k1", certificate=CERTIFICATE if tenant == "acme" else None
+        ),
         route=route,
         dialect=route.dialect,
     )

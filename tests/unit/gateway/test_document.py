@@ -161,7 +161,7 @@ def test_what_differs_with_every_call_is_never_remembered() -> None:
 
 def test_policy_sees_a_certificate_where_one_stands_for_the_caller_and_nothing_elsewhere() -> None:
     certificate = Certificate("ab" * 32, "CN=bot,O=Acme", ("URI:spiffe://acme/bot",), 1_800_000_000_000)
-    known = Principal("acme/bot", "acme", ("agent",), "cert:" + "ab" * 8, certificate)
+    known = Principal("acme/bot", "acme", ("agent",), "cert:" + "ab" * 8, certificate=certificate)
     for reads in (None, frozenset({"principal"}), frozenset({"principal.certificate"})):
         shown = orjson.loads(DOCUMENTS.request(subject(principal=known), CONTENT, [EU], lambda _: True, reads=reads))
         assert shown["principal"]["certificate"] == {

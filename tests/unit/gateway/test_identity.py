@@ -114,7 +114,7 @@ CERTIFICATE = Certificate("ab" * 32, "CN=bot", ("URI:spiffe://acme/bot",), NOW +
 def peer(name: str = "acme/bot", roles: tuple[str, ...] = ("agent", "more"), fault: str = "") -> Peer:
     found = Peer(fault=fault)
     if name:
-        found.principal = Principal(name, name.partition("/")[0], roles, "cert:" + "ab" * 8, CERTIFICATE)
+        found.principal = Principal(name, name.partition("/")[0], roles, "cert:" + "ab" * 8, certificate=CERTIFICATE)
     return found
 
 

@@ -83,7 +83,7 @@ def test_however_much_policy_and_content_say_the_record_stays_small() -> None:
 def test_a_certificates_digest_is_told_and_nothing_else_of_it() -> None:
     known = facts()
     certificate = Certificate("ab" * 32, "CN=bot", ("URI:spiffe://acme/bot",), 1)
-    known.principal = Principal("acme/bot", "acme", ("agent",), "cert:" + "ab" * 8, certificate)
+    known.principal = Principal("acme/bot", "acme", ("agent",), "cert:" + "ab" * 8, certificate=certificate)
     sent = {"bytes": 0, "digest": ""}
     for record in (intent(known, 1, "e", "", sent, ""), refused(known, "decision", 403, [])):
         assert decode(encode(record))["certificate"] == "ab" * 32
