@@ -1,11 +1,13 @@
-"""Checks of certificate files (PEM): are they readable, do key and certificate match, how long do they last."""
+"""Checks of certificate files (PEM): are they readable, do they fit each other, how long do they last."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from gateway.settings import Tls
@@ -45,7 +47,33 @@ def expiry(path: Path) -> datetime:
 
 def days_left(path: Path) -> float:
     """Days until `expiry`, negative when it has passed."""
-    return (expiry(path) - datetime.now(UTC)).total_seconds() / 86_400
+    return _days(expiry(path))
+
+
+def list_days_left(path: Path) -> float:
+    """Days until a revocation list's next update is due. Raises OSError or ValueError."""
+    data = path.read_bytes()
+    found = x509.load_pem_x509_crl(data) if b"-----BEGIN" in data else x509.load_der_x509_crl(data)
+    return _days(found.next_update_utc) if found.next_update_utc else -1.0
+
+
+def chain_fault(path: Path) -> str | None:
+    """Where a chain breaks: each certificate of the file has to be issued by the one after it (RFC 8446 §4.4.2)."""
+    chain = _chain(path)
+    for certificate, issuer in pairwise(chain):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature):
+            return f"{_name(certificate)} is not issued by {_name(issuer)}, which comes after it"
+    return None
+
+
+def _days(moment: datetime) -> float:
+    return (moment - datetime.now(UTC)).total_seconds() / 86_400
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()[:100] or "a certificate without a subject"
 
 
 def _chain(path: Path) -> list[x509.Certificate]:

@@ -1,7 +1,8 @@
 """What a changed configuration, or a changed file that it names, means for the running processes.
 
-Every process is handed the new configuration; a gateway worker takes up routes, tenants, limits and credentials from it
-while it serves. What a process reads only at its start is in one table: there, a change gives its role a new life.
+Every process is handed the new configuration; a gateway worker takes up routes, tenants, limits, credentials and
+certificates from it while it serves. What a process reads only at its start is in one table: there, a change gives its
+role a new life.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from cordon.config import Config
 from cordon.errors import ConfigError, Problem
 from cordon.parts import CONTROL, GATEWAY, SOC, STAND_IN, WRITER, Role
 from gateway.settings import Tls
+from gateway.tls import files
 
 Stamp = tuple[int, int, int]
 
@@ -23,8 +25,7 @@ READ_AT_START: Final[tuple[tuple[Role, Callable[[Config], object]], ...]] = (
         GATEWAY,
         lambda config: (
             config.gateway.listen,
-            config.gateway.tls,
-            *map(stamp, _certificates(config.gateway.tls)),
+            config.gateway.tls is None,
             *map(stamp, _authorities(config)),
             config.policy,
             config.lineage.policy_inputs,
@@ -68,7 +69,8 @@ def refuse_fixed(file: Path, before: Config, config: Config) -> None:
 
 def watched(file: Path, config: Config) -> dict[Path, Stamp | None]:
     """The configuration file and the certificates and secrets that it names, each as it is now."""
-    paths = [file, *_certificates(config.gateway.tls), *_certificates(config.control.tls), *_authorities(config)]
+    gateway = files(config.gateway.tls) if config.gateway.tls is not None else ()
+    paths = [file, *gateway, *_certificates(config.control.tls), *_authorities(config)]
     paths += [
         Path(endpoint.credential.removeprefix("file:"))
         for route in config.routes

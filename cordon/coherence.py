@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from cordon import certificates
 from cordon.yaml_file import Place
+from gateway.client_names import configured_subject
+from gateway.client_trust import TrustError, load_trust
 from lineage.paths import Paths
 
 if TYPE_CHECKING:
     from cordon.config import Config
+    from gateway.settings import GatewayTls
 
 LONGEST_SOCKET: Final = 103
 """Bytes of a Unix socket's path: 108 on Linux, 104 elsewhere, the closing zero included."""
@@ -37,6 +40,8 @@ def conflicts(config: Config) -> Iterator[Conflict]:
         wrong = certificates.fault(settings) if settings else None
         if wrong:
             yield (section, "tls", wrong[0]), wrong[1]
+    if config.gateway.tls:
+        yield from _clients(config, config.gateway.tls)
     for where, endpoint in endpoints:
         problem = certificates.authority_fault(endpoint.ca) if endpoint.ca else None
         if problem:
@@ -47,6 +52,31 @@ def conflicts(config: Config) -> Iterator[Conflict]:
         yield ("data_dir",), text
     if not config.policy.bundle.is_dir():
         yield ("policy", "bundle"), f"{config.policy.bundle} is not a directory with a policy bundle"
+
+
+def _clients(config: Config, tls: GatewayTls) -> Iterator[Conflict]:
+    """What is wrong with the client certificates that the gateway takes, and whom they stand for."""
+    place: Place = ("gateway", "tls")
+    try:
+        load_trust(tls)
+    except TrustError as error:
+        yield (*place, *error.setting), str(error)
+        return
+    tenants = {tenant.id for tenant in config.tenants}
+    roles: dict[tuple[str, str], frozenset[str]] = {}
+    named: list[tuple[Place, str]] = []
+    for index, identity in enumerate(tls.identities):
+        where: Place = (*place, "identities", index)
+        name = ("san", identity.san) if identity.san else ("subject", str(configured_subject(identity.subject)))
+        named.append(((*where, name[0]), f"{name[0]} {name[1]}"))
+        if identity.tenant not in tenants:
+            yield (*where, "tenant"), f"{identity.tenant} is not a tenant of this file"
+        if roles.setdefault((identity.tenant, identity.name), frozenset(identity.roles)) != frozenset(identity.roles):
+            text = (
+                f"{identity.tenant}/{identity.name} has other roles in an entry before; a principal has the same in all"
+            )
+            yield (*where, "roles"), text
+    yield from _twice("certificate name", named)
 
 
 def _listeners(config: Config) -> Iterator[tuple[Place, str]]:

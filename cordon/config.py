@@ -135,6 +135,8 @@ def _anchored(model: Section, base: Path) -> Section:
             changed[name] = _anchored(value, base)
         elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
             changed[name] = tuple(_anchored(item, base) for item in value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Path):
+            changed[name] = tuple(base / path for path in value)
         elif name == "credential" and isinstance(value, str) and value.startswith("file:"):
             changed[name] = f"file:{base / value.removeprefix('file:')}"
         elif name == "database" and isinstance(value, str) and value:

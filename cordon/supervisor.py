@@ -58,6 +58,8 @@ class Supervisor:
         self._report = report
         self.meter = Meter("supervisor")
         self._changes = Changes(config)
+        # As they are before any process reads them: what changes during the start is seen once it is over.
+        self._files = watched(file, config)
         self._taken_up = taken_up
         self._stop = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
@@ -134,7 +136,7 @@ class Supervisor:
         return Child(role, slot, config, self._command, self.meter.counter("cordon_process_restarts_total", role.name))
 
     async def _serve(self) -> None:
-        seen = last = watched(self._file, self.config)
+        seen = last = self._files
         while not self._stop.is_set():
             stop, reload = asyncio.create_task(self._stop.wait()), asyncio.create_task(self._reload.wait())
             await asyncio.wait((stop, reload), timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from gateway.errors import FramingError, Refusal
 from gateway.exchange import Exchange
 from gateway.http1 import RequestReader
+from gateway.peer import Peer
 from gateway.request_head import RequestHead
 from gateway.sweep import NEVER
 
@@ -41,7 +42,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_client", "_eof", "_exchange", "_held", "_held_out", "_listener", "_out",
-        "_paused", "_phase", "_reader", "_total", "_transport", "_waiters", "deadline", "last", "writable",
+        "_paused", "_phase", "_reader", "_total", "_transport", "_waiters", "deadline", "last", "peer", "writable",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._phase = HEAD
         self._client = ""
+        self.peer: Peer | None = None
         self._waiters: list[Callable[[], None]] = []
         self._out: list[bytes] = []
         self._held = self._held_out = 0
@@ -66,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
+        self.peer = self._listener.meet(transport)
         self._enter(HEAD)
         if not self._listener.admit(self):
             self._reject(Refusal(503, "limits", "connections", "too many connections; try again", (), _RETRY))
@@ -244,7 +247,7 @@ class Connection(asyncio.Protocol):
             if head is None:
                 self._await_head()
                 return False
-            exchange = self._exchange = Exchange(self, head, self._client)
+            exchange = self._exchange = Exchange(self, head, self._client, self.peer)
             if head.close:
                 self.last = True
             try:

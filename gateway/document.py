@@ -152,7 +152,7 @@ class Documents:
         }  # fmt: skip
         common: dict[str, Part | Mapping[str, Part]] = {
             "phase": "phase",
-            "principal": _PRINCIPAL,
+            "principal": _CERTIFIED,
             "tenant": tenant,
             "route": _ROUTE,
             "call": _CALL,
@@ -172,7 +172,7 @@ class Documents:
             "model": {name: _of_request(part) for name, part in _MODEL.items()},
             "answer": _ANSWER,
         }
-        self._request, self._answer = lru_cache(64)(partial(_Recipe, request)), lru_cache(64)(partial(_Recipe, answer))
+        self._request, self._answer = lru_cache(64)(partial(_recipe, request)), lru_cache(64)(partial(_recipe, answer))
 
     def request(
         self,
@@ -188,7 +188,8 @@ class Documents:
         if mask is not None:
             subject = replace(subject, path=mask(subject.path), query=mask(unquote_plus(subject.query)))
         choice = tuple([(each.id, healthy(each.id)) for each in candidates])
-        return self._request(reads).write(_Moment("request", subject, content, choice, mask))
+        recipe = self._request(reads, subject.principal.certificate is not None)
+        return recipe.write(_Moment("request", subject, content, choice, mask))
 
     def answer(
         self,
@@ -204,13 +205,21 @@ class Documents:
     ) -> bytes:
         """The document of `data.cordon.response.decision` at `phase`: `answer_head`, `finding` or `answer_end`."""
         moment = _Moment(phase, subject, answer, (), None, request, endpoint, status, model)
-        return self._answer(reads).write(moment)
+        return self._answer(reads, subject.principal.certificate is not None).write(moment)
 
 
 @lru_cache(64)
 def shows_headers(reads: frozenset[str] | None) -> bool:
     """Whether the document of a bundle that reads this holds the request's headers."""
     return reads is None or any(name.partition(".")[0] == "attributes" for name in reads)
+
+
+def _recipe(parts: Parts, reads: frozenset[str] | None, certified: bool) -> _Recipe:
+    """What a bundle is shown of a caller with or without a certificate.
+
+    Without one there is no `principal.certificate`: in Rego, a null would count as there.
+    """
+    return _Recipe(parts if certified else {**parts, "principal": _PRINCIPAL}, reads)
 
 
 def _maker(part: Part) -> Maker:
@@ -229,6 +238,7 @@ _PRINCIPAL: Mapping[str, Part] = {
     "roles": "subject.principal.roles",
     "key": "subject.principal.key",
 }
+_CERTIFIED: Mapping[str, Part] = {**_PRINCIPAL, "certificate": "subject.principal.certificate"}
 _ROUTE: Mapping[str, Part] = {
     "id": "subject.route.id",
     "kind": "subject.route.kind",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from gateway.errors import GatewayError, Refusal
 from gateway.fields import Field, write_fields
+from gateway.peer import Peer
 from gateway.refusals import render
 from gateway.request_head import RequestHead
 
@@ -66,13 +67,15 @@ class Exchange:
     """A request with its answer: `start`, any number of `write`, then `end`; or `answer`, or `abort`, or `refuse`.
 
     What is written in one turn of the event loop goes out together. Once the client is gone every call on it is without
-    effect. `context`, `call` (id) and `dialect` belong to the handler; the last two shape refusals.
+    effect. `context`, `call` (id) and `dialect` belong to the handler; the last two shape refusals. `peer` is whom the
+    connection's TLS says it is with, where client certificates are taken.
     """
 
-    __slots__ = ("_left", "_outlet", "body", "call", "client", "context", "dialect", "head", "started")
+    __slots__ = ("_left", "_outlet", "body", "call", "client", "context", "dialect", "head", "peer", "started")
 
-    def __init__(self, outlet: Outlet, head: RequestHead, client: str) -> None:
+    def __init__(self, outlet: Outlet, head: RequestHead, client: str, peer: Peer | None = None) -> None:
         self.head = head
+        self.peer = peer
         self.body = b""
         self.client = client
         self.context: Any = None

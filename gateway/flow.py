@@ -25,7 +25,7 @@ from gateway.document import Content, Subject, shows_headers
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.headers import to_upstream
-from gateway.identity import identify, presented_key
+from gateway.identity import caller, confirm
 from gateway.operations import operation_of
 from gateway.records import intent, refused
 from gateway.relay import Declined, Relay
@@ -83,7 +83,7 @@ class Gateway:
         self.check_live()
 
     def check_live(self) -> None:
-        """Cut the live calls of whoever is contained, revoked or expired; called now and then for keys that expire."""
+        """Cut the live calls of whoever is contained, revoked or expired; called now and then for what expires."""
         for call in list(self._live.values()):
             try:
                 self._check_standing(call)
@@ -112,11 +112,9 @@ class Gateway:
             call.operation = operation_of(call.route.dialect, head.method, head.path[prefix:])
             call.dialect = call.route.dialect if call.operation else ""
             call.exchange.dialect = call.route.dialect
-        own_header = found is not None and found[0].key_header == "x-cordon-key"
-        key = presented_key(
-            head.cordon if own_header else head.headers, "x-cordon-key" if own_header else "authorization"
-        )
-        call.principal = identify(key, self._services.log.control.keys, setup.tenants, _now())
+        key_header = "authorization" if found is None else call.route.key_header
+        keys = self._services.log.control.keys
+        call.principal = caller(head, key_header, call.exchange.peer, keys, setup.tenants, _now())
         call.facts.principal = call.principal
         call.facts.trace, call.traceparent = continued(head.value(b"traceparent"))
         self._check_standing(call)
@@ -127,12 +125,9 @@ class Gateway:
         return call.body_limit
 
     def _check_standing(self, call: Call) -> None:
-        """Whether this call's key still lives, and neither its principal nor its endpoint is isolated."""
-        if call.principal.key not in self._keys:
-            raise Refusal(401, "identity", "revoked_key", "The key was revoked.")
+        """Whether this call's key and certificate still stand, and neither principal nor endpoint is isolated."""
         now = _now()
-        if call.principal.expires is not None and call.principal.expires <= now:
-            raise Refusal(401, "identity", "expired_key", "The key has expired.")
+        confirm(call.principal, call.exchange.peer, self._keys, now)
         found = self._isolation.principal(call.principal.id, now)
         if found is None and call.endpoint:
             found = self._isolation.endpoint(call.endpoint, now)

@@ -56,6 +56,7 @@ def intent(
         "policy": facts.policy,
     }
     _optional(record, model=model[:MODEL_CHARACTERS], side=side, trace=facts.trace, labels=dict(facts.labels))
+    _optional(record, certificate=_certificate(facts))
     return record
 
 
@@ -106,7 +107,7 @@ def refused(facts: Facts, stage: str, status: int, reasons: Sequence[Mapping[str
         "reasons": _reasons(reasons),
         "findings": _counts(facts.findings),
     }
-    _optional(record, policy=facts.policy, trace=facts.trace)
+    _optional(record, policy=facts.policy, trace=facts.trace, certificate=_certificate(facts))
     return record
 
 
@@ -141,6 +142,11 @@ def _of_call(kind: str, facts: Facts) -> dict[str, object]:
         record["principal"] = facts.principal.id
         record["key"] = facts.principal.key
     return record
+
+
+def _certificate(facts: Facts) -> str:
+    principal = facts.principal
+    return principal.certificate.digest if principal is not None and principal.certificate is not None else ""
 
 
 def _counts(findings: Findings) -> dict[str, int]:

@@ -35,7 +35,8 @@ _FIELDS = FieldTable(
         # What a client says of proxies before it cannot be believed, and upstreams behind a proxy would believe it.
         **dict.fromkeys((b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-host"), _DROPPED),
         **dict.fromkeys((b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix"), _DROPPED),
-        b"x-forwarded-server": _DROPPED,
+        **dict.fromkeys((b"x-forwarded-server", b"x-forwarded-client-cert"), _DROPPED),
+        **dict.fromkeys((b"client-cert", b"client-cert-chain"), _DROPPED),  # RFC 9440 §2.4
         # These make an upstream carry out another method or path than the one that policy decides on.
         **dict.fromkeys((b"x-http-method-override", b"x-http-method", b"x-method-override"), _OVERRIDE),
         **dict.fromkeys((b"x-original-url", b"x-rewrite-url"), _OVERRIDE),

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from gateway.client_names import configured_san, configured_subject
 from lineage.settings import Settings
 
 IDENTIFIER = r"^[a-z0-9][a-z0-9._-]{0,62}$"
@@ -38,6 +39,66 @@ class Tls(Settings):
 
     certificate: Path = Field(description="PEM file: the certificate, then those of the authorities in between")
     key: Path = Field(description="PEM file without a passphrase, readable by Cordon's user only")
+
+
+class ClientIdentity(Settings):
+    """The principal that a client certificate stands for, by one of its names, which has to be exactly this one.
+
+    Give either `san` or `subject`.
+    """
+
+    san: str = Field(
+        "",
+        description="subject alternative name: a URI such as spiffe://acme/agent-7 (what begins with a scheme), an "
+        "e-mail address (what has an @), else a DNS name; only a whole name of that type matches, byte by byte",
+    )
+    subject: str = Field(
+        "", max_length=2_048, description="the whole subject as RFC 4514 writes it, such as CN=agent-7,O=Acme"
+    )
+    ca: Path | None = Field(
+        None,
+        description="PEM bundle: only certificates issued below one of these authorities of client_ca; without it, any "
+        "authority of client_ca can name this principal",
+    )
+    tenant: Identifier = Field(description="the principal's tenant")
+    name: Identifier = Field(description="the principal's name; it becomes tenant/name, as with a key of that name")
+    roles: tuple[Identifier, ...] = Field((), max_length=16, description="roles for policies")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.san) == bool(self.subject):
+            raise ValueError("give either san or subject")
+        if self.san:
+            configured_san(self.san)
+        else:
+            configured_subject(self.subject)
+        return self
+
+
+class GatewayTls(Tls):
+    """The gateway's certificate, and which certificates of its clients are an identity. Changed files are taken up."""
+
+    client_ca: Path | None = Field(
+        None,
+        description="PEM bundle of the authorities that issue client certificates, roots and those in between; clients "
+        "are asked for a certificate, with TLS 1.3 only",
+    )
+    client_certificates: Literal["optional", "required"] = Field(
+        "optional", description="required: a connection without a verified certificate is not taken"
+    )
+    crl: tuple[Path, ...] = Field(
+        (),
+        max_length=64,
+        description="revocation lists, PEM or DER, one in a file; where there is any, each authority needs one, and "
+        "one whose next update is overdue refuses its certificates",
+    )
+    identities: tuple[ClientIdentity, ...] = Field((), max_length=10_000)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.client_ca is None and (self.crl or self.identities or self.client_certificates == "required"):
+            raise ValueError("crl, identities and client_certificates need client_ca, the authorities to verify with")
+        return self
 
 
 class Limits(Settings):
@@ -158,5 +219,5 @@ class Gateway(Settings):
 
     listen: ListenAddress = Field("127.0.0.1:8080", description="host:port; only proxied traffic arrives here")
     workers: int = Field(1, ge=1, le=256, description="processes that serve calls; one per core that may be used")
-    tls: Tls | None = Field(None, description="serve HTTPS instead of HTTP")
+    tls: GatewayTls | None = Field(None, description="serve HTTPS instead of HTTP")
     limits: Limits = Limits()

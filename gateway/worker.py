@@ -14,6 +14,7 @@ from gateway.budget import Budget
 from gateway.call import Services, Setup, Steps
 from gateway.content.patterns import PatternScanner
 from gateway.counted import UnknownCallers
+from gateway.errors import GatewayError
 from gateway.flow import Gateway
 from gateway.kept import KeptInputs
 from gateway.listener import Listener
@@ -22,6 +23,7 @@ from gateway.secrets import TenantSecrets
 from gateway.settings import Gateway as GatewaySettings
 from gateway.settings import Route, Tenant
 from gateway.sweep import Sweep
+from gateway.tls import Security, load_security
 from gateway.upstream import UpstreamPool
 from lineage.client import LogClient
 from lineage.control import ControlState
@@ -61,6 +63,9 @@ class Worker:
         self._configuration = configuration
         self._meter = meter
         self._gateway: Gateway | None = None
+        self._listener: Listener | None = None
+        self._securing: asyncio.Task[None] | None = None
+        self._told_stale: list[Path] = []
         self._pool: UpstreamPool | None = None
         self._log: LogClient | None = None
         self._setup = self._setup_of(configuration)
@@ -68,10 +73,18 @@ class Worker:
     def reconfigure(self, configuration: Configuration) -> None:
         """Serve the next calls by another configuration; raises what is wrong with it and keeps the one in force."""
         setup = self._setup_of(configuration)
+        listener = self._listener
+        before = listener.security if listener is not None else None
+        tls = configuration.gateway.tls
+        security = load_security(tls) if tls is not None and before is not None else None
         self._setup, self._configuration = setup, configuration
         if self._gateway is not None and self._pool is not None:
             self._gateway.setup = setup
             self._pool.retain([endpoint for route in configuration.routes for endpoint in route.endpoints])
+            if listener is not None and before is not None and security is not None and security.mark != before.mark:
+                listener.secure(security)
+                self._gateway.check_live()
+                self._securing = asyncio.create_task(self._serve_with(listener, security, self._securing))
 
     async def run(self, log_client: LogClient, stop: asyncio.Event, on_listen: Callable[[int], None]) -> None:
         """Serve until `stop` is set. `log_client` tells `on_control` of this worker through `control_changed`."""
@@ -101,7 +114,16 @@ class Worker:
             kept=KeptInputs(lambda: log_client.generation) if self._configuration.keep_inputs else None,
         )
         gateway = self._gateway = Gateway(services, self._setup)
-        listener = Listener(gateway, limits, sweep, budget, tls=settings.tls, on_malformed=self._count_malformed)
+        tls = self._configuration.gateway.tls
+        listener = self._listener = Listener(
+            gateway,
+            limits,
+            sweep,
+            budget,
+            security=None if tls is None else load_security(tls),
+            on_malformed=self._count_malformed,
+            on_certificate=lambda what: self._meter.inc("cordon_client_certificates_total", (what,)),
+        )
         host, _, port = settings.listen.rpartition(":")
         # Shared even where there is one worker: while it is renewed, another takes the calls.
         bound = await listener.start(host.strip("[]"), int(port), reuse_port=True)
@@ -126,12 +148,36 @@ class Worker:
         if self._gateway is not None:
             self._gateway.on_control(state)
 
+    async def _serve_with(self, listener: Listener, security: Security, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        try:
+            await listener.serve_with(security)
+        except GatewayError as error:
+            log.error("new connections are still served with the certificates before", problem=str(error))
+            return
+        log.info("the certificates were read again")
+
+    def _look_at_certificates(self, listener: Listener) -> None:
+        """Drain what stands on an expired certificate or an overdue list, and tell of such a list once."""
+        security = listener.security
+        if security is None or security.clients is None:
+            return
+        now = time.time_ns() // 1_000_000
+        listener.lapsed(now)
+        stale = security.clients.lists.stale(now)
+        if stale != self._told_stale:
+            self._told_stale = stale
+            if stale:
+                log.error("revocation lists are overdue, their certificates are refused", files=list(map(str, stale)))
+
     async def _now_and_then(self, gateway: Gateway, listener: Listener) -> None:
         last = time.monotonic()
         while True:
             await asyncio.sleep(1.0)
             self._meter.set("cordon_connections", listener.connections)
             self._meter.set("cordon_buffered_bytes", listener.budget.held)
+            self._look_at_certificates(listener)
             gateway.check_live()
             if time.monotonic() - last >= COUNTED_SECONDS:
                 last = time.monotonic()

@@ -55,6 +55,9 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_connections": Definition("gauge", "Client connections of a worker."),
     "cordon_buffered_bytes": Definition("gauge", "Request and answer bytes that a worker holds."),
     "cordon_malformed_requests_total": Definition("counter", "Requests that never became a call.", ("code",)),
+    "cordon_client_certificates_total": Definition(
+        "counter", "Connections where client certificates are taken, by what the certificate is.", ("certificate",)
+    ),
     "cordon_process_restarts_total": Definition("counter", "Processes that ended and were started again.", ("role",)),
     "cordon_log_size_records": Definition("gauge", "Records in the log."),
     "cordon_log_checkpoint_records": Definition("gauge", "Records that the latest checkpoint covers."),

@@ -6,6 +6,12 @@ import json
 from typing import Final
 
 _PRINCIPAL: Final = {"id": "acme/ci-bot", "tenant": "acme", "roles": ["developer", "payments"], "key": "01J0000000"}
+_CERTIFICATE: Final = {
+    "subject": "CN=ci-bot,O=Acme",
+    "sans": ["URI:spiffe://acme/ci-bot", "DNS:ci-bot.acme.example"],
+    "digest": "0123456789abcdef" * 4,
+    "not_after": 1_800_000_000_000,
+}
 _ROUTE: Final = {"id": "openai", "kind": "model", "dialect": "openai", "risk": "low"}
 _FINDING: Final = {"count": 3, "confidence": 95, "pointers": [f"/messages/{place}/content" for place in range(10)]}
 _FINDINGS: Final = dict.fromkeys(("email", "phone", "payment_card", "api_key"), _FINDING)
@@ -30,7 +36,7 @@ def request(messages: int) -> dict[str, object]:
     }
     return {
         "phase": "request",
-        "principal": _PRINCIPAL,
+        "principal": {**_PRINCIPAL, "certificate": _CERTIFICATE},
         "tenant": {"id": "acme", "residency": ["EU"]},
         "route": _ROUTE,
         "call": {

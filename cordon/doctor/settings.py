@@ -16,9 +16,10 @@ from cordon.doctor.finding import Finding, fail, ok, warn
 from cordon.doctor.storage import writer_runs
 from cordon.listeners import listeners, taken
 from cordon.yaml_file import named
-from gateway.settings import Endpoint
+from gateway.settings import Endpoint, GatewayTls
 
 EXPIRES_SOON_DAYS = 30
+LIST_SOON_DAYS = 0.25
 CONNECT_SECONDS = 3.0
 
 
@@ -52,6 +53,13 @@ def _certificates(config: Config) -> Iterator[Finding]:
         files["control"] = config.control.tls.certificate
     for route in config.routes:
         files |= {endpoint.id: endpoint.ca for endpoint in route.endpoints if endpoint.ca}
+    for name in files.keys() & {"gateway", "control"}:
+        broken = certificates.chain_fault(files[name])
+        if broken:
+            text = "put the certificate first, then the authority that issued it, and so on"
+            yield fail("certificates", f"{name}: {files[name]}: {broken}", text)
+    if config.gateway.tls:
+        yield from _clients(config.gateway.tls, files)
     for name, file in files.items():
         days = certificates.days_left(file)
         if days < 0:
@@ -60,6 +68,25 @@ def _certificates(config: Config) -> Iterator[Finding]:
             yield warn("certificates", f"{name}: {file} expires in {days:.0f} days", "renew it")
         else:
             yield ok("certificates", f"{name}: valid for {days:.0f} days")
+
+
+def _clients(tls: GatewayTls, files: dict[str, Path]) -> Iterator[Finding]:
+    """Lists that are due soon, overdue or missing; the bundle of authorities joins `files`."""
+    if tls.client_ca:
+        files["client_ca"] = tls.client_ca
+    for file in tls.crl:
+        days = certificates.list_days_left(file)
+        found = f"{file} is due for its next update in {days * 24:.0f} hours"
+        if days <= 0:
+            found = f"{file} is overdue by {-days * 24:.0f} hours: the certificates of its authority are refused"
+            yield fail("revocation", found, "save a newer list there")
+        elif days < LIST_SOON_DAYS:
+            yield warn("revocation", found, "save the newer list there; overdue, it refuses its certificates")
+        else:
+            yield ok("revocation", found)
+    if tls.client_ca and not tls.crl:
+        text = "client certificates are taken without a revocation list"
+        yield warn("revocation", text, "set gateway.tls.crl, or issue certificates that last for hours")
 
 
 def _ports(config: Config) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from gateway.document import Content, Documents, Subject
 from gateway.identity import Principal
+from gateway.peer import Certificate
 from gateway.settings import Endpoint, Route, Tenant
 from policies import schemas
 from policies.bundle import load_bundle
@@ -34,6 +35,7 @@ MODEL = Route(id="openai", kind="model", dialect="openai", prefix="/openai", ris
 HTTP = Route(id="crm", kind="http", prefix="/crm", endpoints=(US.model_copy(update={"id": "crm-1"}),))
 TENANTS = {"acme": Tenant(id="acme", residency=("EU", "US")), "globex": Tenant(id="globex")}
 DOCUMENTS = Documents(TENANTS, [MODEL, HTTP])
+CERTIFICATE = Certificate("ab" * 32, "CN=bot", ("DNS:a.example",), 1_800_000_000_000)
 FOUND = {"email": {"count": 2, "confidence": 90, "pointers": ["/messages/0/content"]}}
 
 
@@ -51,7 +53,9 @@ def subject(route: Route, tenant: str) -> Subject:
         query="a=1&a=2&b=" if route is MODEL else "",
         headers=[(b"accept", b"*/*"), (b"accept", b"text/html")],
         source="192.0.2.1",
-        principal=Principal(f"{tenant}/bot", tenant, ("agent",), "k1"),
+        principal=Principal(
+            f"{tenant}/bot", tenant, ("agent",), "k1", certificate=CERTIFICATE if tenant == "acme" else None
+        ),
         route=route,
         dialect=route.dialect,
         operation="chat" if route is MODEL else "",

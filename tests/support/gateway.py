@@ -93,7 +93,8 @@ class Cordon:
         self.file = directory / "cordon.yaml"
         self.data_dir = directory / "var"
         self.eu, self.us = eu, us
-        self.url = f"http://{config['gateway']['listen']}"
+        scheme = "https" if config["gateway"].get("tls") else "http"
+        self.url = f"{scheme}://{config['gateway']['listen']}"
         self.control_url = f"http://{config['control']['listen']}"
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: LogReader | None = None
@@ -146,10 +147,17 @@ class Cordon:
 
     def cli(self, *arguments: str) -> Any:
         """Run a command of the command line with --json; what it printed."""
+        return self._cli(arguments, 0)
+
+    def cli_at_fault(self, *arguments: str) -> Any:
+        """The same of a command that finds something wrong."""
+        return self._cli(arguments, 1)
+
+    def _cli(self, arguments: Sequence[str], expected: int) -> Any:
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             code = cli.run([*arguments, "-c", str(self.file), "--json"])
-        assert code == 0, f"cordon {' '.join(arguments)} ended with {code}: {output.getvalue()}"
+        assert code == expected, f"cordon {' '.join(arguments)} ended with {code}: {output.getvalue()}"
         return json.loads(output.getvalue())
 
     def key(self, name: str, tenant: str = "acme", *roles: str) -> str:

@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from gateway.budget import Budget
 from gateway.errors import Refusal
 from gateway.listener import Exchange, Listener
-from gateway.settings import Limits, Tls
+from gateway.settings import GatewayTls, Limits
 from gateway.sweep import Sweep
+from gateway.tls import load_security
 
 SECONDS = 5.0
 
@@ -67,13 +68,17 @@ def hold(exchange: Exchange) -> None:
 class Listening:
     """A running listener; `malformed` collects the codes of what never became a call."""
 
-    def __init__(self, handler: Script, limits: Limits, tls: Tls | None, interval: float) -> None:
+    def __init__(self, handler: Script, limits: Limits, tls: GatewayTls | None, interval: float) -> None:
         self.sweep = Sweep(interval)
         self.budget = Budget(limits.buffered)
         self.malformed: list[str] = []
+        self.certificates: list[str] = []
         self.listener = Listener(
-            handler, limits, self.sweep, self.budget, tls=tls, on_malformed=lambda _, code: self.malformed.append(code)
-        )
+            handler, limits, self.sweep, self.budget,
+            security=None if tls is None else load_security(tls),
+            on_malformed=lambda _, code: self.malformed.append(code),
+            on_certificate=self.certificates.append,
+        )  # fmt: skip
         self.port = 0
 
     async def client(self, context: ssl.SSLContext | None = None) -> Client:
@@ -91,7 +96,7 @@ class Listening:
 
 @asynccontextmanager
 async def listening(
-    handler: Script, limits: Limits | None = None, *, tls: Tls | None = None, interval: float = 0.02
+    handler: Script, limits: Limits | None = None, *, tls: GatewayTls | None = None, interval: float = 0.02
 ) -> AsyncIterator[Listening]:
     """A listener for the time of the block; afterwards nothing of it is left."""
     running = Listening(handler, limits or Limits(), tls, interval)

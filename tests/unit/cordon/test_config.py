@@ -6,7 +6,7 @@ import pytest
 
 from cordon.config import Config, load, missing_credentials
 from cordon.errors import ConfigError
-from tests.support.certificates import write_certificate
+from tests.support.certificates import Authority, save, write_certificate
 
 MINIMAL = """\
 policy: {bundle: .}
@@ -219,6 +219,73 @@ def test_a_bundle_of_authorities_is_looked_at(tmp_path: Path) -> None:
     ]
     write_certificate(tmp_path / "ca.pem", tmp_path / "ca.key")
     assert loaded(tmp_path, text).routes[0].endpoints[0].ca == tmp_path / "ca.pem"
+
+
+# Client certificates
+
+
+CLIENTS = """\
+policy: {bundle: .}
+tenants: [{id: acme}]
+gateway:
+  tls:
+    certificate: a.pem
+    key: a.key
+    client_ca: clients.pem
+    crl: [clients.crl]
+    identities:
+      - {san: spiffe://acme/a, tenant: acme, name: a, roles: [agent]}
+      - {subject: "CN=b,O=Acme", tenant: acme, name: b}
+"""
+
+
+def clients(tmp_path: Path, text: str = CLIENTS) -> list[str]:
+    authority = Authority()
+    write_certificate(tmp_path / "a.pem", tmp_path / "a.key")
+    save(tmp_path / "clients.pem", authority.certificate)
+    save(tmp_path / "clients.crl", authority.revoke(hours=-1))
+    try:
+        loaded(tmp_path, text)
+    except ConfigError as error:
+        return [problem.at("cordon.yaml") for problem in error.problems]
+    return []
+
+
+def test_client_certificates_are_accepted_and_their_files_made_absolute(tmp_path: Path) -> None:
+    assert clients(tmp_path) == []  # an overdue list too: it refuses its certificates, not the commands
+    tls = loaded(tmp_path, CLIENTS).gateway.tls
+    assert tls is not None
+    assert (tls.client_ca, tls.crl) == (tmp_path / "clients.pem", (tmp_path / "clients.crl",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "subject: \"CN=b,O=Acme\"", "san: spiffe://acme/a",
+            "11: gateway.tls.identities[1].san: the certificate name san spiffe://acme/a is used twice",
+        ),
+        (
+            "  - {san: spiffe://acme/a,", r"  - {subject: 'CN=\62,O=Acme',",
+            "11: gateway.tls.identities[1].subject: the certificate name subject",
+        ),
+        ("name: b", "name: a", "11: gateway.tls.identities[1].roles: acme/a has other roles in an entry before"),
+        ("tenant: acme, name: b", "tenant: globex, name: b", "11: gateway.tls.identities[1].tenant: globex is not"),
+        ("san: spiffe://acme/a", "san: '*.acme.example'", "10: gateway.tls.identities[0]: san must be one whole name"),
+        ("{san: spiffe://acme/a,", "{", "10: gateway.tls.identities[0]: give either san or subject"),
+        ("CN=b,O=Acme", "b", "11: gateway.tls.identities[1]: subject must be a whole name"),
+        ("    client_ca: clients.pem\n", "", "4: gateway.tls: crl, identities and client_certificates need client_ca"),
+        ("clients.crl", "absent.crl", "8: gateway.tls.crl[0]: "),
+        ("clients.pem", "a.key", "7: gateway.tls.client_ca: "),
+        ("name: a,", "nmae: a,", "10: gateway.tls.identities[0].nmae: is not a setting; did you mean name?"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_client_certificates_is_told_with_its_line(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    assert old in CLIENTS
+    found = clients(tmp_path, CLIENTS.replace(old, new))
+    assert any(line.startswith(f"cordon.yaml:{told}") for line in found), found
 
 
 def test_a_data_directory_that_no_socket_fits_into_is_refused(tmp_path: Path) -> None:

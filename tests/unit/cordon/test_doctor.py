@@ -16,7 +16,7 @@ from cordon.doctor.examine import examine
 from cordon.doctor.finding import Finding
 from lineage.local import open_log
 from lineage.record import encode
-from tests.support.certificates import write_certificate
+from tests.support.certificates import Authority, save, write_certificate
 from tests.support.cli import ROOT, Installation
 
 
@@ -106,6 +106,31 @@ def test_certificates_are_told_by_the_days_they_last(cordon: Installation, days:
     text = cordon.file.read_text().replace("limits:", "tls: {certificate: a.pem, key: a.key}, limits:")
     cordon.file.write_text(text)
     assert only(cordon, "certificates").level == level
+
+
+def test_a_chain_in_the_wrong_order_is_told(cordon: Installation) -> None:
+    root = Authority()
+    issued = Authority("Between", root).issue(purposes=None)
+    issued.write(cordon.directory / "a.pem", cordon.directory / "a.key")
+    text = cordon.file.read_text().replace("limits:", "tls: {certificate: a.pem, key: a.key}, limits:")
+    cordon.file.write_text(text)
+    assert not any("is not issued by" in finding.text for finding in findings(cordon, "certificates"))
+    save(cordon.directory / "a.pem", issued.certificate, root.certificate)
+    assert any("is not issued by CN=Test Root" in finding.text for finding in findings(cordon, "certificates"))
+
+
+@pytest.mark.parametrize(("hours", "level"), [(-3, "fail"), (2, "warn"), (48, "ok"), (None, "warn")])
+def test_revocation_lists_are_told_by_when_they_are_due(cordon: Installation, hours: float | None, level: str) -> None:
+    authority = Authority()
+    write_certificate(cordon.directory / "a.pem", cordon.directory / "a.key", days=300)
+    save(cordon.directory / "ca.pem", authority.certificate)
+    crl = "" if hours is None else ", crl: [a.crl]"
+    if hours is not None:
+        save(cordon.directory / "a.crl", authority.revoke(hours=hours))
+    tls = f"tls: {{certificate: a.pem, key: a.key, client_ca: ca.pem{crl}}}, limits:"
+    cordon.file.write_text(cordon.file.read_text().replace("limits:", tls))
+    assert only(cordon, "revocation").level == level
+    assert any(finding.text.startswith("client_ca: valid") for finding in findings(cordon, "certificates"))
 
 
 def test_upstreams_are_connected_to_and_nothing_is_sent(cordon: Installation) -> None:

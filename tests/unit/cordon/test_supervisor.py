@@ -343,7 +343,7 @@ def test_a_stop_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in pids)
 
 
-def test_a_renewed_certificate_gives_the_workers_a_new_life(tmp_path: Path) -> None:
+def test_a_renewed_certificate_reaches_the_workers_that_serve(tmp_path: Path) -> None:
     write_certificate(tmp_path / "a.pem", tmp_path / "a.key")
     (tmp_path / "cordon.yaml").write_text(
         CONFIG.replace("workers: 2", "workers: 2, tls: {certificate: a.pem, key: a.key}")
@@ -352,6 +352,20 @@ def test_a_renewed_certificate_gives_the_workers_a_new_life(tmp_path: Path) -> N
 
     async def scene() -> None:
         write_certificate(tmp_path / "a.pem", tmp_path / "a.key")
+        for name in ("gateway-0", "gateway-1"):
+            await until(lambda name=name: len(stage.events(f"{name} config")) == 2)  # type: ignore[misc]
+        assert all(child.lives == 1 for child in stage.supervisor.children)
+
+    assert stage.play(scene)
+
+
+def test_tls_that_is_turned_on_gives_the_workers_a_new_life(tmp_path: Path) -> None:
+    write_certificate(tmp_path / "a.pem", tmp_path / "a.key")
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        text = CONFIG.replace("workers: 2", "workers: 2, tls: {certificate: a.pem, key: a.key}")
+        (tmp_path / "cordon.yaml").write_text(text)
         await until(lambda: len([line for line in stage.events("gateway") if "ready" in line]) == 4)
 
     assert stage.play(scene)

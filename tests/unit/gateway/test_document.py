@@ -6,6 +6,7 @@ import orjson
 
 from gateway.document import Content, Documents, Subject
 from gateway.identity import Principal
+from gateway.peer import Certificate
 from gateway.settings import Endpoint, Route, Tenant
 
 EU = Endpoint(id="eu", url="http://127.0.0.1:9", jurisdiction="EU", region="eu-west-1", provider="p", model="m")
@@ -157,3 +158,18 @@ def test_what_differs_with_every_call_is_never_remembered() -> None:
         DOCUMENTS.request(subject(), body, [EU], lambda _: True, reads=frozenset({"parsed_body"})) for body in bodies
     ]
     assert made[0] != made[1]
+
+
+def test_policy_sees_a_certificate_where_one_stands_for_the_caller_and_nothing_elsewhere() -> None:
+    certificate = Certificate("ab" * 32, "CN=bot,O=Acme", ("URI:spiffe://acme/bot",), 1_800_000_000_000)
+    known = Principal("acme/bot", "acme", ("agent",), "cert:" + "ab" * 8, certificate=certificate)
+    for reads in (None, frozenset({"principal"}), frozenset({"principal.certificate"})):
+        shown = orjson.loads(DOCUMENTS.request(subject(principal=known), CONTENT, [EU], lambda _: True, reads=reads))
+        assert shown["principal"]["certificate"] == {
+            "digest": "ab" * 32,
+            "subject": "CN=bot,O=Acme",
+            "sans": ["URI:spiffe://acme/bot"],
+            "not_after": 1_800_000_000_000,
+        }
+        keyed = orjson.loads(DOCUMENTS.request(subject(), CONTENT, [EU], lambda _: True, reads=reads))
+        assert "certificate" not in keyed["principal"]

@@ -14,7 +14,7 @@ import uvloop
 from gateway.errors import GatewayError, Refusal
 from gateway.exchange import Exchange
 from gateway.listener import Listener
-from gateway.settings import Limits, Tls
+from gateway.settings import GatewayTls, Limits
 from tests.support.certificates import write_certificate
 from tests.support.listening import SECONDS, Script, echo, hold, listening
 
@@ -705,13 +705,13 @@ def test_draining_without_connections_is_done_at_once() -> None:
 
 
 @pytest.fixture
-def tls(tmp_path: Path) -> Tls:
+def tls(tmp_path: Path) -> GatewayTls:
     certificate, key = tmp_path / "gateway.pem", tmp_path / "gateway.key"
     write_certificate(certificate, key)
-    return Tls(certificate=certificate, key=key)
+    return GatewayTls(certificate=certificate, key=key)
 
 
-def test_tls_is_served_with_a_current_version(tls: Tls) -> None:
+def test_tls_is_served_with_a_current_version(tls: GatewayTls) -> None:
     async def scenario() -> None:
         async with listening(Script(), tls=tls) as running:
             context = ssl.create_default_context(cafile=str(tls.certificate))
@@ -730,7 +730,7 @@ def test_tls_is_served_with_a_current_version(tls: Tls) -> None:
     uvloop.run(scenario())
 
 
-def test_plain_text_on_a_tls_port_and_a_handshake_that_stalls_are_closed(tls: Tls) -> None:
+def test_plain_text_on_a_tls_port_and_a_handshake_that_stalls_are_closed(tls: GatewayTls) -> None:
     async def scenario() -> None:
         async with listening(Script(), Limits(head_time=0.2), tls=tls) as running:
             assert not (await running.ask(GET)).startswith(b"HTTP/1.1 200")
@@ -741,11 +741,14 @@ def test_plain_text_on_a_tls_port_and_a_handshake_that_stalls_are_closed(tls: Tl
     uvloop.run(scenario())
 
 
-def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, tls: Tls) -> None:
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, tls: GatewayTls) -> None:
     async def scenario() -> None:
         broken = tmp_path / "broken.pem"
         broken.write_text("no certificate")
-        for wrong in (Tls(certificate=broken, key=tls.key), Tls(certificate=tmp_path / "absent.pem", key=tls.key)):
+        for wrong in (
+            GatewayTls(certificate=broken, key=tls.key),
+            GatewayTls(certificate=tmp_path / "absent.pem", key=tls.key),
+        ):
             with pytest.raises(GatewayError, match=str(wrong.certificate)):
                 async with listening(Script(), tls=wrong):
                     pass

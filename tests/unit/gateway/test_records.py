@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.identity import Principal
+from gateway.peer import Certificate
 from gateway.records import Facts, intent, outcome, refused
 from lineage.record import decode, encode
 
@@ -77,3 +78,15 @@ def test_however_much_policy_and_content_say_the_record_stays_small() -> None:
     loud.findings = {f"blocked_pattern:{number}": 1 for number in range(500)}
     reasons = [{"rule": "r" * 5_000, "detail": "d" * 5_000} for _ in range(100)]
     assert len(encode(refused(loud, "decision", 403, reasons))) < 16_384
+
+
+def test_a_certificates_digest_is_told_and_nothing_else_of_it() -> None:
+    known = facts()
+    certificate = Certificate("ab" * 32, "CN=bot", ("URI:spiffe://acme/bot",), 1)
+    known.principal = Principal("acme/bot", "acme", ("agent",), "cert:" + "ab" * 8, certificate=certificate)
+    sent = {"bytes": 0, "digest": ""}
+    for record in (intent(known, 1, "e", "", sent, ""), refused(known, "decision", 403, [])):
+        assert decode(encode(record))["certificate"] == "ab" * 32
+        assert b"spiffe" not in encode(record)
+    for record in (intent(facts(), 1, "e", "", sent, ""), refused(facts(), "decision", 403, [])):
+        assert "certificate" not in record
