@@ -50,7 +50,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Show the latest records, or the one at INDEX whole."""
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         if index is not None:
             found = [(position, decode(data)) for position, data in reader.read(index, 1) if position == index]
@@ -83,7 +83,7 @@ def proof(config: Config, index: int, output: Path | None, as_json: bool) -> Non
 
     With the record's bytes and the log's public key anybody can check it, offline.
     """
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         shown = prove(reader, index)
         record = reader.read(index, 1)[0][1]
@@ -116,7 +116,7 @@ def checkpoint(config: Config, as_json: bool) -> None:
 
     Kept elsewhere, it shows later that nothing was rewritten since (see verify --since).
     """
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         note = reader.checkpoint()
     finally:
@@ -142,7 +142,7 @@ def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool)
     code is 1 when something is wrong.
     """
     key = Verifier.parse(vkey.read_text()) if vkey else load_verifier(config.data_dir)
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     side = SideStore(Paths(config.data_dir).side) if Paths(config.data_dir).side.exists() else None
     try:
         with progress("Verifying", reader.size(), as_json) as bar:
@@ -164,7 +164,7 @@ def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool)
 @json_option
 def export(config: Config, start: int, tiles: bool, output: Path | None, as_json: bool) -> None:
     """Write the log out: JSON lines, or with --tiles what any C2SP log client reads."""
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         if tiles:
             if output is None:

@@ -90,7 +90,7 @@ def _log(config: Config) -> Iterator[Finding]:
         )
     )
     try:
-        reader = open_reader(config.data_dir)
+        reader = open_reader(config.data_dir, config.database)
     except LineageError as error:
         yield fail("log", str(error), "restore it from a copy")
         return
