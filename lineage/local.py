@@ -113,9 +113,10 @@ class _RemoteLog:
 
 @contextmanager
 def open_log(data_dir: Path, settings: Lineage, database: str = "") -> Iterator[Log]:
-    """Open the log of a data directory, or the one in `database`: through its writer where one runs, and as its writer where none does.
+    """Open the log: through the data directory's writer where one runs, and as its writer where none does.
 
-    Raises LogUnavailable when neither is possible within `PATIENCE` seconds.
+    `database` is the setting that says where the log lies. Raises LogUnavailable when neither is possible within
+    `PATIENCE` seconds.
     """
     with ExitStack() as stack:
         yield _enter(stack, data_dir, settings, database)

@@ -95,7 +95,9 @@ class _Connection(psycopg.Connection[TupleRow]):
 class Session:
     """A connection. After `LogUnavailable`, `lost` says whether it is of any more use; a lost one is closed."""
 
-    def __init__(self, database: str, name: str, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, database: str, name: str, extra: Mapping[str, str] | None = None, patience: float = PATIENCE
+    ) -> None:
         """Connect under the application name `name`, with `extra` session settings; LogUnavailable if not possible."""
         self.where = describe(database)
         self.lost = False
@@ -105,6 +107,7 @@ class Session:
             )
         except psycopg.Error as error:
             raise self._unavailable(error) from None
+        self._db.patience = patience
         try:
             self._prepare(extra or {})
         except BaseException:
@@ -122,12 +125,12 @@ class Session:
         if encoding != "UTF8":
             raise LogUnavailable(f"{self.where}: the database's encoding is {encoding}; create it with UTF8")
 
-    def rows(self, sql: Query | str, values: Sequence[object] | Mapping[str, object] | None = None) -> list[Any]:
+    def rows(self, query: Query | str, values: Sequence[object] | Mapping[str, object] | None = None) -> list[Any]:
         """Run one statement in one round trip and return its rows; LogUnavailable when that fails."""
         if self.lost:
             raise LogUnavailable(f"{self.where}: the connection was lost")
         try:
-            cursor = self._db.execute(sql, values, binary=True)  # type: ignore[arg-type]
+            cursor = self._db.execute(query, values, binary=True)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             if error.sqlstate is None or self._db.broken or self._db.closed:

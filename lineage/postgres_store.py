@@ -17,63 +17,17 @@ from typing import Any, Final, Self
 
 from psycopg.types.numeric import Int8
 
+from lineage import postgres_sql as sql
 from lineage.control import ControlState, Row, from_rows
 from lineage.errors import LogUnavailable, WriterPresent
 from lineage.postgres_session import Session, describe
 from lineage.store import SEARCH_LIMIT
 
-SCHEMA_VERSION: Final = 1
 LOCK: Final = 0x436F7264_6C6F6701
 """The advisory lock of the log writer ("Cordlog" and a one); such locks are each database's own."""
 
-SCHEMA: Final = f"""
-CREATE SCHEMA IF NOT EXISTS cordon;
-CREATE TABLE cordon.records (idx bigint PRIMARY KEY CHECK (idx >= 0), data bytea NOT NULL);
-CREATE TABLE cordon.checkpoints (size bigint PRIMARY KEY, note bytea NOT NULL);
-CREATE TABLE cordon.tiles (level bigint, idx bigint, hashes bytea NOT NULL, PRIMARY KEY (level, idx));
-CREATE TABLE cordon.control (kind text, id bytea, value bytea NOT NULL, PRIMARY KEY (kind, id));
-CREATE TABLE cordon.log (
-    one integer PRIMARY KEY CHECK (one = 1), version bigint NOT NULL,
-    term bigint NOT NULL, size bigint NOT NULL, epoch bigint NOT NULL
-) WITH (fillfactor = 10);
-INSERT INTO cordon.log VALUES (1, {SCHEMA_VERSION}, 0, 0, 0);
-"""
-
-_FENCE: Final = """
-WITH fence AS (
-    UPDATE cordon.log SET size = size + %(count)b, epoch = {epoch}
-    WHERE term = %(term)b AND size = %(first)b RETURNING 1
-), added AS (
-    INSERT INTO cordon.records (idx, data)
-    SELECT %(first)b + n - 1, data FROM fence, unnest(%(records)b::bytea[]) WITH ORDINALITY AS new (data, n)
-)"""
-_RESULT: Final = " SELECT (SELECT count(*) FROM fence), term, size FROM cordon.log"
-_APPEND: Final = _FENCE.format(epoch="epoch") + _RESULT
-_APPEND_CONTROL: Final = (
-    _FENCE.format(epoch="%(epoch)b")
-    + """, gone AS (
-    DELETE FROM cordon.control AS old USING fence, unnest(%(gone_kinds)b::text[], %(gone)b::bytea[]) AS x (kind, id)
-    WHERE old.kind = x.kind AND old.id = x.id
-), kept AS (
-    INSERT INTO cordon.control (kind, id, value)
-    SELECT x.* FROM fence, unnest(%(kinds)b::text[], %(ids)b::bytea[], %(values)b::bytea[]) AS x
-    ON CONFLICT (kind, id) DO UPDATE SET value = excluded.value
-)"""
-    + _RESULT
-)
-_CHECKPOINT: Final = (
-    """
-WITH fence AS (
-    SELECT 1 FROM cordon.log WHERE term = %(term)b FOR UPDATE
-), tiles AS (
-    INSERT INTO cordon.tiles (level, idx, hashes)
-    SELECT x.* FROM fence, unnest(%(levels)b::bigint[], %(indexes)b::bigint[], %(hashes)b::bytea[]) AS x
-    ON CONFLICT (level, idx) DO UPDATE SET hashes = excluded.hashes
-), note AS (
-    INSERT INTO cordon.checkpoints (size, note) SELECT %(size)b, %(note)b FROM fence
-)"""
-    + _RESULT
-)
+READ_PATIENCE: Final = 30.0
+"""Longest time in s that one read may take; a search looks through thousands of records."""
 
 
 class PostgresSource:
@@ -88,7 +42,7 @@ class PostgresSource:
         self._session = self._connect()
 
     def _connect(self) -> Session:
-        session = Session(self._database, "cordon reader", {"default_transaction_read_only": "on"})
+        session = Session(self._database, "cordon reader", {"default_transaction_read_only": "on"}, READ_PATIENCE)
         try:
             if not _exists(session):
                 raise LogUnavailable(f"there is no log in the {session.where} yet; `cordon up` makes it")
@@ -104,8 +58,8 @@ class PostgresSource:
 
     def read(self, start: int, limit: int) -> list[tuple[int, bytes]]:
         """Return up to `limit` records from index `start` on."""
-        sql = "SELECT idx, data FROM cordon.records WHERE idx >= %b ORDER BY idx LIMIT %b"
-        return self._rows(sql, (Int8(start), Int8(limit)))
+        query = "SELECT idx, data FROM cordon.records WHERE idx >= %b ORDER BY idx LIMIT %b"
+        return self._rows(query, (Int8(start), Int8(limit)))
 
     def checkpoint(self) -> tuple[int, bytes] | None:
         """Return the latest checkpoint as (size, signed note)."""
@@ -114,20 +68,20 @@ class PostgresSource:
 
     def checkpoints(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Return up to `limit` checkpoints of a size greater than `after`."""
-        sql = "SELECT size, note FROM cordon.checkpoints WHERE size > %b ORDER BY size LIMIT %b"
-        return self._rows(sql, (Int8(after), Int8(limit)))
+        query = "SELECT size, note FROM cordon.checkpoints WHERE size > %b ORDER BY size LIMIT %b"
+        return self._rows(query, (Int8(after), Int8(limit)))
 
     def stored_tile(self, level: int, index: int) -> bytes | None:
         """Return the tile as of the latest checkpoint."""
-        sql = "SELECT hashes FROM cordon.tiles WHERE level = %b AND idx = %b"
-        rows = self._rows(sql, (Int8(level), Int8(index)))
+        query = "SELECT hashes FROM cordon.tiles WHERE level = %b AND idx = %b"
+        rows = self._rows(query, (Int8(level), Int8(index)))
         return rows[0][0] if rows else None
 
     def stored_tiles(self, level: int) -> tuple[int, int]:
         """Return how many tiles of a level are stored, and how many of them lie below that number."""
-        sql = """WITH level AS (SELECT idx FROM cordon.tiles WHERE level = %b), total AS (SELECT count(*) FROM level)
+        query = """WITH level AS (SELECT idx FROM cordon.tiles WHERE level = %b), total AS (SELECT count(*) FROM level)
             SELECT (SELECT count FROM total), count(*) FROM level, total WHERE idx >= 0 AND idx < total.count"""
-        count, below = self._rows(sql, (Int8(level),))[0]
+        count, below = self._rows(query, (Int8(level),))[0]
         return count, below
 
     def levels(self) -> int:
@@ -136,8 +90,8 @@ class PostgresSource:
 
     def control(self) -> ControlState:
         """Return the stored projection of the control records."""
-        sql = "SELECT epoch, kind, id, value FROM cordon.log LEFT JOIN cordon.control ON true"
-        rows = self._rows(sql)
+        query = "SELECT epoch, kind, id, value FROM cordon.log LEFT JOIN cordon.control ON true"
+        rows = self._rows(query)
         try:
             return from_rows(rows[0][0], [(kind, name.decode(), value) for _, kind, name, value in rows if kind])
         except (LookupError, TypeError, ValueError) as error:
@@ -146,24 +100,24 @@ class PostgresSource:
 
     def search(self, needle: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
         """Return the records in [start, end) that contain `needle`."""
-        sql = """SELECT idx, data FROM cordon.records
+        query = """SELECT idx, data FROM cordon.records
             WHERE idx >= %b AND idx < %b AND position(%b::bytea IN data) > 0 ORDER BY idx LIMIT %b"""
-        return self._rows(sql, (Int8(start), Int8(end), needle, Int8(SEARCH_LIMIT)))
+        return self._rows(query, (Int8(start), Int8(end), needle, Int8(SEARCH_LIMIT)))
 
     def close(self) -> None:
         """Let go of the database."""
         with self._turn:
             self._session.close()
 
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         with self._turn:
             try:
-                return self._session.rows(sql, values)
+                return self._session.rows(query, values)
             except LogUnavailable:
                 if not self._session.lost:
                     raise
             self._session = self._connect()
-            return self._session.rows(sql, values)
+            return self._session.rows(query, values)
 
 
 class PostgresStore(PostgresSource):
@@ -199,22 +153,20 @@ class PostgresStore(PostgresSource):
         elected = "SELECT pg_try_advisory_lock(%b)"
         if session.rows(elected, (Int8(LOCK),))[0][0]:
             return
-        # A session of ours whose connection was cut, but whose server process has not noticed yet.
         session.rows(
-            """SELECT pg_terminate_backend(pid, 1000) FROM pg_locks JOIN pg_stat_activity USING (pid)
-            WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint = %b AND objid::bigint = %b
-            AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND application_name = %b AND pid <> pg_backend_pid()""",
+            sql.END_OWN,
             (Int8(LOCK >> 32), Int8(LOCK & 0xFFFFFFFF), self._name),
         )
         if not session.rows(elected, (Int8(LOCK),))[0][0]:
-            raise WriterPresent(f"another log writer writes to the {session.where}")
+            raise WriterPresent(
+                f"another log writer writes to the {session.where}; run commands on the machine where it runs"
+            )
 
     def append(self, first: int, records: Sequence[bytes], control: Sequence[Row] = (), epoch: int = 0) -> None:
         """Add records at the indexes from `first` on, and the changes of the control projection that they make."""
         values: dict[str, object] = {"first": Int8(first), "count": Int8(len(records)), "records": list(records)}
         if not control:
-            self._fenced(_APPEND, values, first)
+            self._fenced(sql.APPEND, values, first)
             return
         gone = [(kind, name.encode()) for kind, name, value in control if value is None]
         kept = [(kind, name.encode(), value) for kind, name, value in control if value is not None]
@@ -226,7 +178,7 @@ class PostgresStore(PostgresSource):
             "ids": [name for _, name, _ in kept],
             "values": [value for _, _, value in kept],
         }
-        self._fenced(_APPEND_CONTROL, values, first)
+        self._fenced(sql.APPEND_CONTROL, values, first)
 
     def save_checkpoint(self, size: int, note: bytes, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep a signed checkpoint together with its new and longer tiles."""
@@ -237,12 +189,12 @@ class PostgresStore(PostgresSource):
             "indexes": [Int8(index) for _, index in tiles],
             "hashes": list(tiles.values()),
         }
-        self._fenced(_CHECKPOINT, values, None)
+        self._fenced(sql.CHECKPOINT, values, None)
 
-    def _fenced(self, sql: str, values: dict[str, object], first: int | None) -> None:
+    def _fenced(self, query: str, values: dict[str, object], first: int | None) -> None:
         """Run a statement that does nothing unless this is still the term; one round trip, one commit."""
         with self._turn:
-            passed, term, size = self._session.rows(sql, values | {"term": Int8(self.term)})[0]
+            passed, term, size = self._session.rows(query, values | {"term": Int8(self.term)})[0]
             if passed:
                 return
             where = self._session.where
@@ -293,16 +245,16 @@ def _exists(session: Session) -> bool:
 def _create(session: Session) -> None:
     """Make the tables, all or none."""
     with session.transaction():
-        for statement in filter(str.strip, SCHEMA.split(";\n")):
+        for statement in sql.SCHEMA:
             session.rows(statement)
 
 
 def _check_format(session: Session) -> None:
     version = session.rows("SELECT version FROM cordon.log")
-    if version != [(SCHEMA_VERSION,)]:
+    if version != [(sql.SCHEMA_VERSION,)]:
         found = version[0][0] if len(version) == 1 else "unknown"
         raise LogUnavailable(
-            f"{session.where}: not a log that this version reads (schema {found}, not {SCHEMA_VERSION})"
+            f"{session.where}: not a log that this version reads (schema {found}, not {sql.SCHEMA_VERSION})"
         )
 
 

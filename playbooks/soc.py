@@ -47,8 +47,9 @@ async def run_soc(
 ) -> None:
     """Follow the log in `data_dir` until `stop`; `ready` is called once all that was there has been seen.
 
-    `state_path` is the state database, `boot` the life of this process, `database` the setting that says where the log is. Raises AlreadyRunning when another SOC process
-    holds the data directory for longer than ten seconds, and LogUnavailable when no log writer answers as long.
+    `state_path` is the state database, `boot` the life of this process, `database` the setting that says where the log
+    lies. Raises AlreadyRunning when another SOC process holds the data directory for longer than ten seconds, and
+    LogUnavailable when no log writer answers as long.
     """
     paths = Paths(data_dir)
     awake = asyncio.Event()

@@ -13,8 +13,11 @@ from cordon.config import Config
 from cordon.output import bad, emit, good, json_text, moment, printable, progress, table
 from lineage.export import export_lines, export_tiles
 from lineage.keys import load_verifier
+from lineage.ledger import writer_lock
+from lineage.move import move_log, size_of
 from lineage.note import Verifier
 from lineage.paths import Paths
+from lineage.place import is_postgres
 from lineage.proof import prove
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
@@ -176,6 +179,30 @@ def export(config: Config, start: int, tiles: bool, output: Path | None, as_json
         reader.close()
     if output is not None:
         emit({"records": count, "output": str(output)}, f"Wrote {count} records to {output}.", as_json)
+
+
+@log.command()
+@config_option
+@json_option
+def move(config: Config, as_json: bool) -> None:
+    """Bring the log of data_dir over to the PostgreSQL database that FILE names.
+
+    Records, tree, checkpoints and the signing key stay as they are, so checkpoints held outside keep their worth. The
+    copy is verified before it counts; a database that has records already is refused. The file that was the log is
+    kept, under another name.
+    """
+    source = Paths(config.data_dir).log
+    if not is_postgres(config.database):
+        raise click.UsageError("`database` must be postgresql://… in the configuration: the log moves there")
+    with writer_lock(config.data_dir):
+        size = size_of(source)
+        with progress("Copying", size, as_json) as copying, progress("Verifying", size, as_json) as verifying:
+            moved = move_log(config.data_dir, config.database, copying.update, verifying.update)
+    text = (
+        f"Moved {moved.records} records and {moved.checkpoints} checkpoints, verified. "
+        f"What was the log is now {moved.kept}; keep it until you have a copy of the database."
+    )
+    emit(moved.as_dict(), text, as_json)
 
 
 def _lines(reader: LogReader, start: int, output: Path | None) -> int:
