@@ -92,6 +92,7 @@ class Cordon:
         self.directory = directory
         self.file = directory / "cordon.yaml"
         self.data_dir = directory / "var"
+        self.database = str(config.get("database", ""))
         self.eu, self.us = eu, us
         self.url = f"http://{config['gateway']['listen']}"
         self.control_url = f"http://{config['control']['listen']}"
@@ -165,7 +166,7 @@ class Cordon:
     def log(self) -> LogReader:
         """The log, read only."""
         if self._reader is None:
-            self._reader = open_reader(self.data_dir)
+            self._reader = open_reader(self.data_dir, self.database)
         return self._reader
 
     def records(self, start: int = 0, *kinds: str) -> list[Record]:

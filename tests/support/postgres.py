@@ -59,7 +59,7 @@ class Postgres:
         secret = directory / "password"
         secret.write_text(self.password)
         secret.chmod(0o644)
-        command = [initdb, "-D", self.data, "-U", "cordon", "-E", "UTF8", "--no-locale", "-A", "scram-sha-256"]
+        command = [initdb, "-D", self.data, "-U", "admin", "-E", "UTF8", "--no-locale", "-A", "scram-sha-256"]
         subprocess.run(
             [*command, "--pwfile", secret, "--no-sync"],
             check=True, capture_output=True, timeout=60, cwd=directory, **self._as,
@@ -73,7 +73,7 @@ class Postgres:
 
     def address(self, name: str, *, port: int | None = None) -> str:
         """The address of a database of this server, perhaps through a relay on another port."""
-        return f"postgresql://cordon:{self.password}@127.0.0.1:{port or self.port}/{name}"
+        return f"postgresql://admin:{self.password}@127.0.0.1:{port or self.port}/{name}"
 
     def database(self) -> str:
         """The address of a new, empty database."""
@@ -112,8 +112,8 @@ class Postgres:
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End the server quickly but in good order."""
-        self._end(signal.SIGINT)
+        """End the server and its children at once."""
+        self._end(signal.SIGQUIT)
 
     def _end(self, number: int) -> None:
         if self._process is not None:
