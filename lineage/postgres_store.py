@@ -26,8 +26,9 @@ from lineage.store import SEARCH_LIMIT
 LOCK: Final = 0x436F7264_6C6F6701
 """The advisory lock of the log writer ("Cordlog" and a one); such locks are each database's own."""
 
-READ_PATIENCE: Final = 30.0
-"""Longest time in s that one read may take; a search looks through thousands of records."""
+READ_PATIENCE: Final = 3.0
+"""Longest time in s that one read may take. Some readers read in their event loop: a read, a new connection and the
+read again must take less time than a process may be silent."""
 
 
 class PostgresSource:

@@ -328,6 +328,7 @@ async def _elected(
 ) -> Ledger | None:
     """Open the log, as soon as no other machine's writer has it open; None when told to stop before."""
     standby = meter.gauge("cordon_log_standby")
+    told = ""
     while not stop.is_set():
         try:
             ledger = Ledger(data_dir, settings, database)
@@ -335,6 +336,12 @@ async def _elected(
             if not standby.value:
                 log.info("standby: %s; this one takes over when it ends", present)
             standby.set(1)
+        except LogUnavailable as error:
+            if not standby.value:
+                raise
+            if str(error) != told:
+                log.warning("standby: %s; this one goes on waiting", error)
+            told = str(error)
         else:
             standby.set(0)
             return ledger

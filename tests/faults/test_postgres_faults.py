@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,20 +16,25 @@ from pathlib import Path
 import pytest
 
 from lineage.client import LogClient
-from lineage.errors import LogUnavailable, WriterPresent
+from lineage.errors import LogUnavailable, VerificationError, WriterPresent
 from lineage.keys import load_verifier
 from lineage.ledger import RETRY_SECONDS, Ledger, writer_lock
+from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.postgres_session import Session
 from lineage.postgres_store import PostgresSource, PostgresStore
 from lineage.reader import open_reader
 from lineage.verify import verify
+from lineage.writer import STANDBY_SECONDS, run_writer
 from tests.support.logs import QUICK, connect, data_directory, running_writer, start_writer
 from tests.support.postgres import Postgres, postgres
-from tests.support.records import intent
+from tests.support.records import intent, record
 from tests.support.relay import relay
 
 FAILOVER_SECONDS = 3.0
+APPLIED = {
+    "containment": "c1", "target_type": "principal", "target": "acme/x", "reason": "r", "owner": "o", "until": 9_000,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +201,6 @@ def test_a_takeover_waits_for_the_commit_that_is_under_way(server: Postgres, dat
         def take_over() -> None:
             taken.append(PostgresStore(database))
 
-        import threading
-
         thread = threading.Thread(target=take_over)
         thread.start()
         with server.connect(database) as db:
@@ -214,9 +218,8 @@ def test_a_commit_whose_answer_was_lost_is_looked_up(
     server: Postgres, database: str, cut: str, lingering: bool
 ) -> None:
     """ "after": the records were refused and are there all the same; they keep their indexes, the next ones follow."""
-    name = database.rpartition("/")[2]
     with relay(server.port) as between, data_directory() as data_dir, writer_lock(data_dir):
-        with closing(Ledger(data_dir, QUICK, server.address(name, port=between.port))) as ledger:
+        with closing(Ledger(data_dir, QUICK, server.through(database, between.port))) as ledger:
             ledger.append([intent(0)])
             ledger.checkpoint()
             between.lingering = lingering
@@ -279,7 +282,7 @@ def test_a_reader_comes_back_to_a_server_that_was_restarted() -> None:
 
 def test_an_append_is_one_round_trip(server: Postgres, database: str) -> None:
     with relay(server.port) as between:
-        store = PostgresStore(server.address(database.rpartition("/")[2], port=between.port))
+        store = PostgresStore(server.through(database, between.port))
         store.append(0, [b"a"])  # The first one also has the server prepare the statement.
         for number in range(1, 20):
             before = between.turns
@@ -308,3 +311,61 @@ def test_no_error_names_the_password(server: Postgres, database: str) -> None:
             Session(address, "test")
         texts.append(str(caught.value))
     assert not any("secret" in text or server.password in text for text in texts), texts
+
+
+def test_a_standby_outlives_the_server_s_absence_and_ends_when_told() -> None:
+    async def scenario(first: Path, second: Path, server: Postgres) -> None:
+        database = server.database()
+        meter = Meter("standby")
+        stop, ready = asyncio.Event(), asyncio.Event()
+        async with running_writer(first, database=database):
+            shutil.copytree(Paths(first).keys, Paths(second).keys)
+            standby = asyncio.create_task(run_writer(second, QUICK, meter, stop, ready.set, database))
+            while not meter.gauge("cordon_log_standby").value:
+                await asyncio.sleep(0.01)
+            server.kill()
+            await asyncio.sleep(3 * STANDBY_SECONDS)
+            assert not standby.done(), "the server's failover is what a standby is there for"
+            stop.set()
+            await asyncio.wait_for(standby, 5)
+            assert not ready.is_set()
+            await asyncio.to_thread(server.start)
+
+    with postgres() as server, data_directory() as first, data_directory() as second:
+        asyncio.run(asyncio.wait_for(scenario(first, second, server), 60))
+
+
+def test_a_writer_that_lost_the_election_takes_up_what_the_other_wrote_when_it_is_elected_again(
+    server: Postgres, database: str
+) -> None:
+    with data_directory() as data_dir, writer_lock(data_dir):
+        with closing(Ledger(data_dir, QUICK, database)) as ledger:
+            ledger.append([intent(0)])
+            ledger.checkpoint()
+            with server.connect(database) as db:
+                db.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'")
+            with closing(Ledger(data_dir, QUICK, database)) as other:
+                other.append([record("containment.applied", 1, facts=APPLIED)], [0])
+                other.checkpoint()
+                for _ in range(2):
+                    with pytest.raises(LogUnavailable):
+                        ledger.append([intent(2)])
+                    time.sleep(RETRY_SECONDS)
+            assert ledger.append([intent(3)]) == (2, [])
+            assert list(ledger.control.containments) == ["c1"]
+            ledger.checkpoint()
+        assert_sound(data_dir, database, {0: intent(0), 2: intent(3)})
+
+
+def test_a_log_that_lost_acknowledged_records_is_not_written_to(server: Postgres, database: str) -> None:
+    """As after the failover of a server that replicated asynchronously."""
+    with data_directory() as data_dir, writer_lock(data_dir), closing(Ledger(data_dir, QUICK, database)) as ledger:
+        ledger.append([intent(0), intent(1)])
+        with server.connect(database) as db:
+            db.execute("DELETE FROM cordon.records WHERE idx = 1; UPDATE cordon.log SET size = 1, term = term - 1")
+        with pytest.raises(LogUnavailable):
+            ledger.append([intent(2)])
+        for _ in range(2):
+            time.sleep(RETRY_SECONDS)
+            with pytest.raises(VerificationError, match="lost records that were acknowledged"):
+                ledger.append([intent(2)])

@@ -42,7 +42,7 @@ def binaries() -> tuple[Path, Path] | None:
 
 
 class Postgres:
-    """One cluster. `password` is the superuser's; connections over loopback have to show it."""
+    """One cluster. `password` is the superuser's and of all others; connections over loopback have to show it."""
 
     def __init__(self, directory: Path, initdb: Path, server: Path) -> None:
         self.data = directory / "data"
@@ -71,20 +71,26 @@ class Postgres:
         assert self._process is not None
         return self._process.pid
 
-    def address(self, name: str, *, port: int | None = None) -> str:
-        """The address of a database of this server, perhaps through a relay on another port."""
-        return f"postgresql://admin:{self.password}@127.0.0.1:{port or self.port}/{name}"
+    def address(self, name: str, user: str = "admin") -> str:
+        """The address of a database of this server. All users have the same password."""
+        return f"postgresql://{user}:{self.password}@127.0.0.1:{self.port}/{name}"
+
+    def through(self, database: str, port: int) -> str:
+        """The address of the same database behind a relay on another port."""
+        return database.replace(f":{self.port}/", f":{port}/")
 
     def database(self) -> str:
-        """The address of a new, empty database."""
+        """The address of a new, empty database, for a role that owns it and has no other right."""
         name = f"log_{secrets.token_hex(4)}"
         with self.connect() as db:
-            db.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        return self.address(name)
+            db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{self.password}'")
+            db.execute(f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0")
+        return self.address(name, name)
 
     def connect(self, database: str = "") -> psycopg.Connection[Any]:
         """A connection as the superuser, to do what only such a one can."""
-        return psycopg.connect(database or self.address("postgres"), autocommit=True)
+        name = database.rpartition("/")[2] or "postgres"
+        return psycopg.connect(self.address(name), autocommit=True)
 
     def start(self, **settings: str) -> None:
         """Start the server and wait until it takes connections, recovery after a kill included."""

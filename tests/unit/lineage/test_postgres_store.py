@@ -49,7 +49,7 @@ def test_a_log_of_another_version_is_left_alone(server: Postgres, database: str)
 
 def test_tables_of_somebody_else_are_left_alone(server: Postgres, database: str) -> None:
     with server.connect(database) as db:
-        db.execute("CREATE SCHEMA cordon; CREATE TABLE cordon.records (theirs text)")
+        db.execute(f"SET ROLE {db.info.dbname}; CREATE SCHEMA cordon; CREATE TABLE cordon.records (theirs text)")
     with pytest.raises(LogUnavailable, match="records"):
         PostgresStore(database)
     with server.connect(database) as db:
@@ -59,7 +59,7 @@ def test_tables_of_somebody_else_are_left_alone(server: Postgres, database: str)
 def test_a_user_without_rights_is_told_which(server: Postgres, database: str) -> None:
     with server.connect(database) as db:
         db.execute("DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN PASSWORD 'g'")
-    guest = database.replace(f"admin:{server.password}", "guest:g")
+    guest = f"postgresql://guest:g@{database.partition('@')[2]}"
     with pytest.raises(LogUnavailable, match="CREATE on the database"):
         PostgresStore(guest)
 
