@@ -20,6 +20,7 @@ from cordon.suggestions import of_key, of_value
 from cordon.yaml_file import Document, Place, named, read
 from detectors.settings import Detection
 from gateway.settings import Endpoint, Gateway, ListenAddress, Route, Tenant
+from lineage.place import is_postgres
 from lineage.settings import Lineage, Settings
 from policies.settings import Policy
 from siem.settings import Control
@@ -53,7 +54,12 @@ class Config(Settings):
     data_dir: Path = Field(
         Path("var"), description="directory of everything that Cordon keeps; readable by its user only"
     )
-    database: str = Field("", description="state database as sqlite:///PATH; empty: cordon.db in data_dir")
+    database: str = Field(
+        "",
+        repr=False,
+        description="sqlite:///PATH: file of the state database (empty: cordon.db in data_dir), the log in data_dir. "
+        "postgresql://USER:PASSWORD@HOST:PORT/NAME: the log lies there, the state in data_dir",
+    )
     gateway: Gateway = Gateway()
     control: Control = Control()
     policy: Policy = Policy()
@@ -67,12 +73,20 @@ class Config(Settings):
     @property
     def state_path(self) -> Path:
         """File of the state database."""
-        return Path(self.database.removeprefix(SQLITE)) if self.database else self.data_dir / "cordon.db"
+        if self.database.startswith(SQLITE):
+            return Path(self.database.removeprefix(SQLITE))
+        return self.data_dir / "cordon.db"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.database and not (self.database.startswith(SQLITE) and len(self.database) > len(SQLITE)):
-            raise ValueError("database must be sqlite:///PATH")
+        # The value itself is never shown: it may hold a password.
+        if is_postgres(self.database):
+            from lineage.postgres_session import fault
+
+            if wrong := fault(self.database):
+                raise ValueError(f"database {wrong}")
+        elif self.database and not (self.database.startswith(SQLITE) and len(self.database) > len(SQLITE)):
+            raise ValueError("database must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
         return self
 
 
@@ -139,6 +153,6 @@ def _anchored(model: Section, base: Path) -> Section:
             changed[name] = tuple(base / path for path in value)
         elif name == "credential" and isinstance(value, str) and value.startswith("file:"):
             changed[name] = f"file:{base / value.removeprefix('file:')}"
-        elif name == "database" and isinstance(value, str) and value:
+        elif name == "database" and isinstance(value, str) and value.startswith(SQLITE):
             changed[name] = f"{SQLITE}{base / value.removeprefix(SQLITE)}"
     return model.model_copy(update=changed)

@@ -45,7 +45,7 @@ def write_starter(file: Path) -> list[Path]:
 
 def welcome(config: Config, boot: str) -> Welcome:
     """Make the first key where there has been none, and a link where there is no account; blocks on the disk."""
-    with open_log(config.data_dir, config.lineage) as log:
+    with open_log(config.data_dir, config.lineage, config.database) as log:
         key, tenant = "", ""
         if config.tenants and log.control.epoch == 0:
             tenant = config.tenants[0].id

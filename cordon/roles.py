@@ -32,16 +32,17 @@ async def play_writer(life: Life) -> None:
     stop = asyncio.Event()
     begun = asyncio.Event()
     async with _measured(life) as meter:
-        writer = asyncio.create_task(run_writer(paths.data_dir, life.config.lineage, meter, stop, begun.set))
-        beginning = asyncio.create_task(begun.wait())
-        await asyncio.wait((writer, beginning), return_when=asyncio.FIRST_COMPLETED)
+        writer = asyncio.create_task(
+            run_writer(paths.data_dir, life.config.lineage, meter, stop, begun.set, life.config.database)
+        )
+        beginning, stopping = asyncio.create_task(begun.wait()), asyncio.create_task(life.stop.wait())
+        await asyncio.wait((writer, beginning, stopping), return_when=asyncio.FIRST_COMPLETED)
         if begun.is_set():
             client = await LogClient.connect(paths.socket)
             async with _recorded(life, client):
                 life.ready()
-                stopping = asyncio.create_task(life.stop.wait())
                 await asyncio.wait((writer, stopping), return_when=asyncio.FIRST_COMPLETED)
-            stop.set()
+        stop.set()
         await writer
 
 
@@ -68,7 +69,14 @@ async def play_soc(life: Life) -> None:
     config = life.config
     async with _measured(life) as meter, _connected(life):
         await run_soc(
-            config.data_dir, config.state_path, config.detection, meter, life.stop, life.ready, boot=life.boot
+            config.data_dir,
+            config.state_path,
+            config.detection,
+            meter,
+            life.stop,
+            life.ready,
+            boot=life.boot,
+            database=config.database,
         )
 
 
@@ -92,6 +100,7 @@ async def play_control(life: Life) -> None:
             facts,
             life.stop,
             lambda port: life.ready(port=port),
+            config.database,
         )
 
 

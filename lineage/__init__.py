@@ -9,8 +9,9 @@ Read in this order:
 - `record` the kinds, the canonical bytes; `control` the fold of keys and containments; `actions` the records by which
   people act; `settings`, `errors`, `paths`
 - `merkle` RFC 6962; `tiles` the tiled tree; `note` keys, signed notes, checkpoints; `proof` inclusion proofs as files
-- `store` the contract of a database, `sqlite_store` and `sqlite_file` the one on SQLite; `keys` the key files;
-  `ledger` store, tree, control state and key in step: here a record becomes durable
+- `store` the contract of a database, `sqlite_store` and `sqlite_file` the one on SQLite, `postgres_store`,
+  `postgres_session` and `postgres_sql` the one on PostgreSQL, `place` which of them, `move` from the first to the
+  second; `keys` the key files; `ledger` store, tree, control state and key in step: here a record becomes durable
 - `wire` the frames; `writer` the process that commits, `connection` one of its clients; `client` and `local` those who
   ask it to, from an event loop and from the command line
 - `reader` read access from any process; `serve` the same as paths and bytes; `verify` with its `checks` and `report`;

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -17,10 +17,9 @@ from lineage.errors import LogUnavailable, VerificationError, WriterPresent
 from lineage.keys import load_log_keys, log_key_path
 from lineage.note import Checkpoint, open_checkpoint
 from lineage.paths import Paths, make_private_file
+from lineage.place import LogPlace
 from lineage.record import decode
 from lineage.settings import Lineage
-from lineage.sqlite_store import SqliteStore
-from lineage.store import LogStore
 from lineage.tiles import TileTree, widths
 
 _READ: Final = 1_000
@@ -47,15 +46,16 @@ def writer_lock(data_dir: Path) -> Iterator[IO[bytes]]:
 class Ledger:
     """The log, open for writing. The caller holds `writer_lock`."""
 
-    def __init__(self, data_dir: Path, settings: Lineage) -> None:
-        self._path = Paths(data_dir).log
-        if not self._path.exists() and log_key_path(data_dir).exists():
-            raise LogUnavailable(
-                f"{self._path} is gone, but {log_key_path(data_dir)} has signed it; restore the log from a copy, "
-                "or move the directory of keys away to begin a new log under a new name"
-            )
-        self._store: LogStore = SqliteStore(self._path)
-        self._file = self._path.stat().st_ino
+    def __init__(self, data_dir: Path, settings: Lineage, database: str = "") -> None:
+        """Take up the log of `data_dir`, or the one in `database` (the setting of that name).
+
+        WriterPresent when the log is on PostgreSQL and another writer has been elected there.
+        """
+        place = LogPlace(data_dir, database)
+        self._name = place.name if place.remote else Paths(data_dir).log.name
+        if log_key_path(data_dir).exists() and not place.exists():
+            raise LogUnavailable(_gone(place))
+        self._store = place.store()
         self._tree = TileTree()
         self._ungrown: list[bytes] = []
         self._control = ControlState()
@@ -107,7 +107,7 @@ class Ledger:
                 state = folded
         rows = state.changes(self._control) if controls else ()
         with self._doubt():
-            self._check_file()
+            self._store.check()
             self._store.append(first, records, rows, state.epoch)
         self._control = state
         self._ungrown += records
@@ -122,7 +122,7 @@ class Ledger:
         """Sign and keep a checkpoint; None when nothing is new since the last one. LogUnavailable: try again later."""
         self._mend()
         with self._doubt():
-            self._check_file()
+            self._store.check()
         self.grow()
         tree = self._tree
         if tree.size == self._checkpointed:
@@ -163,30 +163,15 @@ class Ledger:
         if time.monotonic() < self._retry_at:
             raise LogUnavailable(str(self._failure))
         with self._doubt():
-            self._check_file()
+            self._store.check()
             try:
                 self._resume()
             except LogUnavailable:
                 self._reopen()
 
     def _reopen(self) -> None:
-        # Only when nothing else helps: closing a SQLite file copies its write-ahead log back, which takes the
-        # very space that a full disk was just given.
-        with suppress(LogUnavailable):
-            self._store.close()
-        self._store = SqliteStore(self._path)
+        self._store = self._store.reopen()
         self._resume()
-
-    def _check_file(self) -> None:
-        """What is written to a file that was deleted or replaced would be lost without anybody noticing."""
-        try:
-            same = self._path.stat().st_ino == self._file
-        except OSError:
-            same = False
-        if not same:
-            raise LogUnavailable(
-                f"{self._path.name} was deleted or replaced while in use; stop, restore it, start again"
-            )
 
     def _resume(self) -> None:
         """Take up the log from its last checkpoint and the records after it; VerificationError if they do not fit."""
@@ -196,16 +181,14 @@ class Ledger:
         while rows := store.read(tree.size, _READ):
             if [index for index, _ in rows] != list(range(tree.size, tree.size + len(rows))):
                 raise VerificationError(
-                    f"{self._path.name}: records are missing after index {tree.size}; run `cordon log verify`"
+                    f"{self._name}: records are missing after index {tree.size}; run `cordon log verify`"
                 )
             tree.append_records([data for _, data in rows])
         if tree.size < self.size:
-            raise VerificationError(f"{self._path.name} has lost records that were acknowledged; stop and restore it")
+            raise VerificationError(f"{self._name} has lost records that were acknowledged; stop and restore it")
         state = store.control()
         if state.epoch > tree.size:
-            raise VerificationError(
-                f"{self._path.name}: the control state is ahead of the records; run `cordon log verify`"
-            )
+            raise VerificationError(f"{self._name}: the control state is ahead of the records; run `cordon log verify`")
         self._tree = tree
         self._ungrown = []
         self._checkpointed = -1 if latest is None else latest[0]
@@ -220,7 +203,16 @@ class Ledger:
             tiles.append(tile or b"")
         tree = TileTree.restore(size, tiles)
         if checkpoint != Checkpoint(self.origin, size, tree.root()):
-            raise VerificationError(
-                f"{self._path.name}: the tiles do not fit the last checkpoint; run `cordon log verify`"
-            )
+            raise VerificationError(f"{self._name}: the tiles do not fit the last checkpoint; run `cordon log verify`")
         return tree
+
+
+def _gone(place: LogPlace) -> str:
+    key = log_key_path(place.data_dir)
+    file = Paths(place.data_dir).log
+    if place.remote and file.exists():
+        return f"there is no {place.name} yet, but one in {file}; bring it over: `cordon log move`"
+    return (
+        f"the {place.name} is gone, but {key} has signed it; restore the log from a copy, "
+        "or move the directory of keys away to begin a new log under a new name"
+    ).removeprefix("" if place.remote else "the ")

@@ -112,39 +112,40 @@ class _RemoteLog:
 
 
 @contextmanager
-def open_log(data_dir: Path, settings: Lineage) -> Iterator[Log]:
-    """Open the log of a data directory: through its writer where one runs, and as its writer where none does.
+def open_log(data_dir: Path, settings: Lineage, database: str = "") -> Iterator[Log]:
+    """Open the log: through the data directory's writer where one runs, and as its writer where none does.
 
-    Raises LogUnavailable when neither is possible within `PATIENCE` seconds.
+    `database` is the setting that says where the log lies. Raises LogUnavailable when neither is possible within
+    `PATIENCE` seconds.
     """
     with ExitStack() as stack:
-        yield _enter(stack, data_dir, settings)
+        yield _enter(stack, data_dir, settings, database)
 
 
-def _enter(stack: ExitStack, data_dir: Path, settings: Lineage) -> Log:
+def _enter(stack: ExitStack, data_dir: Path, settings: Lineage, database: str) -> Log:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             stack.enter_context(writer_lock(data_dir))
         except WriterPresent:
             with suppress(LogUnavailable):
-                return _remote(stack, data_dir)
+                return _remote(stack, data_dir, database)
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)  # A writer is just starting or stopping.
         else:
-            return _own(stack, data_dir, settings)
+            return _own(stack, data_dir, settings, database)
 
 
-def _remote(stack: ExitStack, data_dir: Path) -> Log:
-    remote = _RemoteLog(Paths(data_dir).socket, open_reader(data_dir))
+def _remote(stack: ExitStack, data_dir: Path, database: str) -> Log:
+    remote = _RemoteLog(Paths(data_dir).socket, open_reader(data_dir, database))
     stack.callback(remote.close)
     return remote
 
 
-def _own(stack: ExitStack, data_dir: Path, settings: Lineage) -> Log:
-    ledger = Ledger(data_dir, settings)
+def _own(stack: ExitStack, data_dir: Path, settings: Lineage, database: str) -> Log:
+    ledger = Ledger(data_dir, settings, database)
     stack.callback(ledger.close)
-    own = _OwnLog(ledger, open_reader(data_dir))
+    own = _OwnLog(ledger, open_reader(data_dir, database))
     stack.callback(own.close)
     return own

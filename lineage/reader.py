@@ -11,9 +11,8 @@ from typing import Final, Self
 from lineage.control import ControlState
 from lineage.errors import RecordError
 from lineage.merkle import HASH_SIZE, consistency_path, inclusion_path, subtree_root
-from lineage.paths import Paths
+from lineage.place import LogPlace
 from lineage.record import call_time, decode
-from lineage.sqlite_store import SqliteSource
 from lineage.store import LogSource
 from lineage.tiles import WIDTH, TilePath, pack_entries, tile_hashes
 
@@ -187,6 +186,6 @@ class _Nodes:
         return subtree_root(hashes)
 
 
-def open_reader(data_dir: Path) -> LogReader:
-    """Open the log of a data directory for reading; LogUnavailable when there is none yet."""
-    return LogReader(SqliteSource(Paths(data_dir).log))
+def open_reader(data_dir: Path, database: str = "") -> LogReader:
+    """Open the log of a data directory, or the one in `database`, for reading; LogUnavailable when there is none."""
+    return LogReader(LogPlace(data_dir, database).source())

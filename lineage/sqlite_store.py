@@ -9,18 +9,18 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from lineage.control import ControlState, Row, from_rows
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
 from lineage.sqlite_file import DAMAGED, FAILURES, check_format, connect, create, unavailable
+from lineage.store import SEARCH_LIMIT
 
 log = logging.getLogger("cordon.lineage.store")
 
-SEARCH_LIMIT: Final = 1_000
 _COPY_BACK_BYTES: Final = 4_194_304
 _LONG_WAL_PAGES: Final = 8_192
 
@@ -132,6 +132,7 @@ class SqliteStore(SqliteSource):
         except FAILURES as error:
             raise unavailable(path, error) from error
         super().__init__(path)
+        self._file = path.stat().st_ino
         self._db.execute("PRAGMA query_only=OFF")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
         self._db.execute("PRAGMA busy_timeout=250")
@@ -179,6 +180,27 @@ class SqliteStore(SqliteSource):
                 self._db.rollback()
         except sqlite3.Error:
             self._db.close()  # Never read from a connection that may still see what was not committed.
+
+    def check(self) -> None:
+        """What is written to a file that was deleted or replaced would be lost without anybody noticing."""
+        try:
+            same = self._path.stat().st_ino == self._file
+        except OSError:
+            same = False
+        if not same:
+            raise LogUnavailable(
+                f"{self._path.name} was deleted or replaced while in use; stop, restore it, start again"
+            )
+
+    def reopen(self) -> Self:
+        """Open the same file again.
+
+        Only when nothing else helps: closing a SQLite file copies its write-ahead log back, which takes the very
+        space that a full disk was just given.
+        """
+        with suppress(LogUnavailable):
+            self.close()
+        return type(self)(self._path)
 
     @property
     def untidy(self) -> bool:

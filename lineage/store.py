@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol, Self
 
 from lineage.control import ControlState, Row
+
+SEARCH_LIMIT: Final = 1_000
+"""Most records that one search returns."""
 
 
 class LogSource(Protocol):
@@ -47,7 +50,7 @@ class LogSource(Protocol):
         ...
 
     def search(self, needle: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
-        """Return the records in [start, end) whose bytes contain `needle`, in order, at most 1,000."""
+        """Return the records in [start, end) whose bytes contain `needle`, in order, at most `SEARCH_LIMIT`."""
         ...
 
     def close(self) -> None:
@@ -64,6 +67,14 @@ class LogStore(LogSource, Protocol):
 
     def save_checkpoint(self, size: int, note: bytes, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep a signed checkpoint and, by (level, index), the tiles that are new or longer since the one before."""
+        ...
+
+    def check(self) -> None:
+        """Raise LogUnavailable where what is written now would be lost, as in a file that was deleted. Cheap."""
+        ...
+
+    def reopen(self) -> Self:
+        """Let go of the database and return a new store in place of this one; LogUnavailable when that fails."""
         ...
 
     @property

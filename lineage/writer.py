@@ -17,7 +17,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,9 @@ log = logging.getLogger("cordon.lineage.writer")
 MAX_WAITING_BYTES: Final = 128 * 1_048_576
 """Records and side blobs that wait for the disk; over it appends are refused."""
 LOCK_PATIENCE: Final = 3.0
-"""Longest time in s to wait for somebody else to stop writing."""
+"""Longest time in s to wait for somebody else on this machine to stop writing."""
+STANDBY_SECONDS: Final = 0.5
+"""How often a standby asks whether the writer's place on PostgreSQL is free."""
 MAX_CLIENTS: Final = 1_024
 COMPLAINT_PAUSE: Final = 1.0
 """Least time in s between two lines of the process's log about the same kind of failure."""
@@ -270,9 +272,17 @@ class LogWriter:
 
 
 async def run_writer(
-    data_dir: Path, settings: Lineage, meter: Meter, stop: asyncio.Event, ready: Callable[[], None]
+    data_dir: Path,
+    settings: Lineage,
+    meter: Meter,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    database: str = "",
 ) -> None:
     """Be the log writer of a data directory until `stop` is set; `ready` is called once clients can connect.
+
+    `database` is the setting of that name. While another machine's writer is elected on PostgreSQL, this one is its
+    standby: it waits, and takes over when that one ends.
 
     Raises LogUnavailable when another writer is at work or the log cannot be opened, KeyFileError when a key is
     missing or open to others, VerificationError when the log does not fit its last checkpoint.
@@ -280,7 +290,9 @@ async def run_writer(
     paths = Paths(data_dir)
     async with AsyncExitStack() as stack:
         await _enter_lock(stack, data_dir)
-        ledger = Ledger(data_dir, settings)
+        ledger = await _elected(data_dir, settings, meter, stop, database)
+        if ledger is None:
+            return
         stack.callback(ledger.close)
         listening = _bind(paths.socket)
         stack.callback(listening.close)
@@ -309,6 +321,33 @@ async def _enter_lock(stack: AsyncExitStack, data_dir: Path) -> None:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(0.05)
+
+
+async def _elected(
+    data_dir: Path, settings: Lineage, meter: Meter, stop: asyncio.Event, database: str
+) -> Ledger | None:
+    """Open the log, as soon as no other machine's writer has it open; None when told to stop before."""
+    standby = meter.gauge("cordon_log_standby")
+    told = ""
+    while not stop.is_set():
+        try:
+            ledger = Ledger(data_dir, settings, database)
+        except WriterPresent as present:
+            if not standby.value:
+                log.info("standby: %s; this one takes over when it ends", present)
+            standby.set(1)
+        except LogUnavailable as error:
+            if not standby.value:
+                raise
+            if str(error) != told:
+                log.warning("standby: %s; this one goes on waiting", error)
+            told = str(error)
+        else:
+            standby.set(0)
+            return ledger
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), STANDBY_SECONDS)
+    return None
 
 
 def _bind(path: Path) -> socket.socket:

@@ -43,15 +43,17 @@ async def run_soc(
     ready: Callable[[], None],
     *,
     boot: str,
+    database: str = "",
 ) -> None:
     """Follow the log in `data_dir` until `stop`; `ready` is called once all that was there has been seen.
 
-    `state_path` is the state database, `boot` the life of this process. Raises AlreadyRunning when another SOC process
-    holds the data directory for longer than ten seconds, and LogUnavailable when no log writer answers as long.
+    `state_path` is the state database, `boot` the life of this process, `database` the setting that says where the log
+    lies. Raises AlreadyRunning when another SOC process holds the data directory for longer than ten seconds, and
+    LogUnavailable when no log writer answers as long.
     """
     paths = Paths(data_dir)
     awake = asyncio.Event()
-    async with _alone(paths), _opened(paths, state_path, awake) as (log, reader, state):
+    async with _alone(paths), _opened(paths, database, state_path, awake) as (log, reader, state):
         consumers = (
             AlertTable(),
             *detectors(settings),
@@ -65,12 +67,12 @@ async def run_soc(
 
 @asynccontextmanager
 async def _opened(
-    paths: Paths, state_path: Path, awake: asyncio.Event
+    paths: Paths, database: str, state_path: Path, awake: asyncio.Event
 ) -> AsyncIterator[tuple[LogClient, LogReader, Engine]]:
     """The connection to the log writer, which sets `awake` as the log grows, the log to read, and the state."""
     log = await _connected(paths, awake)
     try:
-        reader = open_reader(paths.data_dir)
+        reader = open_reader(paths.data_dir, database)
         state = open_state(state_path)
         try:
             yield log, reader, state

@@ -81,7 +81,7 @@ def json_option(command: Command) -> Command:
 def the_log(config: Config) -> Iterator[Log]:
     """The log of this installation: through its writer where Cordon runs, directly where it does not."""
     make_private(config.data_dir)
-    with open_log(config.data_dir, config.lineage) as log:
+    with open_log(config.data_dir, config.lineage, config.database) as log:
         yield log
 
 

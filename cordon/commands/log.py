@@ -13,8 +13,11 @@ from cordon.config import Config
 from cordon.output import bad, emit, good, json_text, moment, printable, progress, table
 from lineage.export import export_lines, export_tiles
 from lineage.keys import load_verifier
+from lineage.ledger import writer_lock
+from lineage.move import move_log, size_of
 from lineage.note import Verifier
 from lineage.paths import Paths
+from lineage.place import is_postgres
 from lineage.proof import prove
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
@@ -50,7 +53,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Show the latest records, or the one at INDEX whole."""
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         if index is not None:
             found = [(position, decode(data)) for position, data in reader.read(index, 1) if position == index]
@@ -83,7 +86,7 @@ def proof(config: Config, index: int, output: Path | None, as_json: bool) -> Non
 
     With the record's bytes and the log's public key anybody can check it, offline.
     """
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         shown = prove(reader, index)
         record = reader.read(index, 1)[0][1]
@@ -116,7 +119,7 @@ def checkpoint(config: Config, as_json: bool) -> None:
 
     Kept elsewhere, it shows later that nothing was rewritten since (see verify --since).
     """
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         note = reader.checkpoint()
     finally:
@@ -142,7 +145,7 @@ def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool)
     code is 1 when something is wrong.
     """
     key = Verifier.parse(vkey.read_text()) if vkey else load_verifier(config.data_dir)
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     side = SideStore(Paths(config.data_dir).side) if Paths(config.data_dir).side.exists() else None
     try:
         with progress("Verifying", reader.size(), as_json) as bar:
@@ -168,7 +171,7 @@ def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool)
 @json_option
 def export(config: Config, start: int, tiles: bool, output: Path | None, as_json: bool) -> None:
     """Write the log out: JSON lines, or with --tiles what any C2SP log client reads."""
-    reader = open_reader(config.data_dir)
+    reader = open_reader(config.data_dir, config.database)
     try:
         if tiles:
             if output is None:
@@ -180,6 +183,30 @@ def export(config: Config, start: int, tiles: bool, output: Path | None, as_json
         reader.close()
     if output is not None:
         emit({"records": count, "output": str(output)}, f"Wrote {count} records to {output}.", as_json)
+
+
+@log.command()
+@config_option
+@json_option
+def move(config: Config, as_json: bool) -> None:
+    """Bring the log of data_dir over to the PostgreSQL database that FILE names.
+
+    Records, tree, checkpoints and the signing key stay as they are, so checkpoints held outside keep their worth. The
+    copy is verified before it counts; a database that has records already is refused. The file that was the log is
+    kept, under another name.
+    """
+    source = Paths(config.data_dir).log
+    if not is_postgres(config.database):
+        raise click.UsageError("`database` must be postgresql://… in the configuration: the log moves there")
+    with writer_lock(config.data_dir):
+        size = size_of(source)
+        with progress("Copying", size, as_json) as copying, progress("Verifying", size, as_json) as verifying:
+            moved = move_log(config.data_dir, config.database, copying.update, verifying.update)
+    text = (
+        f"Moved {moved.records} records and {moved.checkpoints} checkpoints, verified. "
+        f"What was the log is now {moved.kept}; keep it until you have a copy of the database."
+    )
+    emit(moved.as_dict(), text, as_json)
 
 
 def _lines(reader: LogReader, start: int, output: Path | None) -> int:

@@ -64,13 +64,13 @@ class Stage:
     def key(self, name: str, tenant: str) -> str:
         """A new key for `tenant/name`."""
         text, record = create_key(stamp(), name=name, tenant=tenant, by=actor())
-        with open_log(self.config.data_dir, self.config.lineage) as log:
+        with open_log(self.config.data_dir, self.config.lineage, self.config.database) as log:
             log.append(encode(record))
         return text
 
     def release(self, target: str) -> int:
         """Release what holds `target`, as `cordon release` does; how many containments that were."""
-        with open_log(self.config.data_dir, self.config.lineage) as log:
+        with open_log(self.config.data_dir, self.config.lineage, self.config.database) as log:
             known = log.control.containments
             held = [containment.id for containment in known.values() if containment.target == target]
             for name in held:
@@ -118,7 +118,7 @@ def stage(directory: Path) -> Iterator[Stage]:
         file.write_text(yaml.safe_dump(_configuration(bundle, _free_ports(3)), sort_keys=False))
         held.enter_context(_running(file, directory / "cordon.err"))
         config = load(file)
-        reader = open_reader(config.data_dir)
+        reader = open_reader(config.data_dir, config.database)
         held.callback(reader.close)
         yield Stage(file, config, reader)
 

@@ -69,7 +69,7 @@ def clock(config: Config) -> Iterator[Finding]:
         yield fail("clock", f"it is {time.ctime(now)}", "set the clock: certificates and keys expire by it")
         return
     try:
-        reader = open_reader(config.data_dir)
+        reader = open_reader(config.data_dir, config.database)
     except LineageError:
         yield ok("clock", time.strftime("%Y-%m-%d %H:%M:%S %Z"))
         return

@@ -17,6 +17,7 @@ from lineage.keys import load_verifier
 from lineage.ledger import writer_lock
 from lineage.note import open_checkpoint
 from lineage.paths import Paths
+from lineage.place import LogPlace
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
 
@@ -32,11 +33,20 @@ def examine_storage(config: Config) -> Iterator[Finding]:
         return
     yield from _modes(config.data_dir)
     paths = Paths(config.data_dir)
-    for name, path in (("log", paths.log), ("side", paths.side), ("state", config.state_path)):
+    place = LogPlace(config.data_dir, config.database)
+    files = [("side", paths.side), ("state", config.state_path)]
+    for name, path in files if place.remote else [("log", paths.log), *files]:
         if path.exists():
             yield _database(name, path)
-    if paths.log.exists():
+    try:
+        there = place.exists()
+    except LineageError as error:
+        yield fail("log", str(error), "see that the server runs and `database` is right; until then calls are refused")
+        return
+    if there:
         yield from _log(config)
+    elif place.remote:
+        yield ok("log", f"the {place.name} is made at the first start")
 
 
 def writer_runs(data_dir: Path) -> bool:
@@ -90,7 +100,7 @@ def _log(config: Config) -> Iterator[Finding]:
         )
     )
     try:
-        reader = open_reader(config.data_dir)
+        reader = open_reader(config.data_dir, config.database)
     except LineageError as error:
         yield fail("log", str(error), "restore it from a copy")
         return

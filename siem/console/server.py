@@ -38,13 +38,15 @@ async def run_control(
     facts: Facts,
     stop: asyncio.Event,
     ready: Callable[[int], None],
+    database: str = "",
 ) -> None:
     """Serve until `stop` is set. `ready` is called with the port once connections are taken.
 
-    `client` is the process's connection to the log writer, `boot` the id of this life. OSError when the address is
+    `client` is the process's connection to the log writer, `boot` the id of this life, `database` the setting that
+    says where the log is. OSError when the address is
     taken, LogUnavailable when there is no log to read.
     """
-    reader = open_reader(data_dir)
+    reader = open_reader(data_dir, database)
     state = open_state(state_path)
     try:
         journal = Journal(client, reader, asyncio.get_running_loop(), boot)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from lineage.control import ControlState
 from lineage.errors import LogUnavailable
+from lineage.postgres_store import PostgresSource, PostgresStore
 from lineage.sqlite_store import SqliteSource, SqliteStore
 from lineage.store import LogSource, LogStore
+from tests.support.postgres import Postgres, postgres
 from tests.support.records import intent
 
 Open = tuple[LogStore, Callable[[], LogSource]]
+
+
+@contextmanager
+def on_postgres(database: str) -> Iterator[Open]:
+    store = PostgresStore(database)
+    yield store, lambda: PostgresSource(database)
+    store.close()
 
 
 @contextmanager
@@ -25,12 +34,24 @@ def sqlite(path: Path) -> Iterator[Open]:
     store.close()
 
 
-IMPLEMENTATIONS = {"sqlite": sqlite}
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
 
 
-@pytest.fixture(params=list(IMPLEMENTATIONS))
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    with IMPLEMENTATIONS[request.param](tmp_path) as pair:
+@pytest.fixture(params=["sqlite", "postgres"])
+def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], AbstractContextManager[Open]]:
+    """Opens one and the same log, each time it is called."""
+    if request.param == "sqlite":
+        return lambda: sqlite(tmp_path)
+    database = request.getfixturevalue("server").database()
+    return lambda: on_postgres(database)
+
+
+@pytest.fixture
+def opened(opening: Callable[[], AbstractContextManager[Open]]) -> Iterator[Open]:
+    with opening() as pair:
         yield pair
 
 
@@ -172,10 +193,9 @@ def test_search_is_bounded(store: LogStore) -> None:
     assert len(store.search(b"same", 0, 1_500)) == 1_000
 
 
-@pytest.mark.parametrize("implementation", list(IMPLEMENTATIONS))
-def test_a_store_opened_again_has_everything(implementation: str, tmp_path: Path) -> None:
+def test_a_store_opened_again_has_everything(opening: Callable[[], AbstractContextManager[Open]]) -> None:
     for number in range(3):
-        with IMPLEMENTATIONS[implementation](tmp_path) as (store, _):
+        with opening() as (store, _):
             assert store.size() == number
             store.append(number, [intent(number)])
 
@@ -189,3 +209,24 @@ def test_housekeeping_comes_due_and_loses_nothing(opened: Open) -> None:
             store.tidy()
             assert not store.untidy
     assert open_source().read(0, 1_000) == [(number, data) for number in range(200)]
+
+
+def test_a_store_that_is_reopened_takes_the_place_of_the_old_one(store: LogStore) -> None:
+    store.append(0, [b"a"])
+    again = store.reopen()
+    again.check()
+    again.append(1, [b"b"])
+    assert again.read(0, 10) == [(0, b"a"), (1, b"b")]
+    with pytest.raises(LogUnavailable):
+        store.append(2, [b"c"])
+    again.close()
+
+
+@pytest.mark.parametrize("name", ["c1", "\0", "é\u2028", "x" * 10_000])
+def test_any_text_can_be_the_id_of_a_part_of_the_control_state(store: LogStore, name: str) -> None:
+    state = containment(name, 0, ControlState())
+    store.append(0, [b"r"], state.changes(ControlState()), state.epoch)
+    assert store.control() == state
+    ended = state.fold({"kind": "containment.released", "containment": name, "by": "x", "reason": "y"}, 1)
+    store.append(1, [b"s"], ended.changes(state), ended.epoch)
+    assert store.control() == ended

@@ -92,6 +92,7 @@ class Cordon:
         self.directory = directory
         self.file = directory / "cordon.yaml"
         self.data_dir = directory / "var"
+        self.database = str(config.get("database", ""))
         self.eu, self.us = eu, us
         scheme = "https" if config["gateway"].get("tls") else "http"
         self.url = f"{scheme}://{config['gateway']['listen']}"
@@ -173,7 +174,7 @@ class Cordon:
     def log(self) -> LogReader:
         """The log, read only."""
         if self._reader is None:
-            self._reader = open_reader(self.data_dir)
+            self._reader = open_reader(self.data_dir, self.database)
         return self._reader
 
     def records(self, start: int = 0, *kinds: str) -> list[Record]:

@@ -32,10 +32,12 @@ def data_directory() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def running_writer(data_dir: Path, settings: Lineage = QUICK, meter: Meter | None = None) -> AsyncIterator[None]:
+async def running_writer(
+    data_dir: Path, settings: Lineage = QUICK, meter: Meter | None = None, database: str = ""
+) -> AsyncIterator[None]:
     """The log writer as a task of this event loop; ended in good order afterwards."""
     stop, ready = asyncio.Event(), asyncio.Event()
-    task = asyncio.create_task(run_writer(data_dir, settings, meter or Meter("log"), stop, ready.set))
+    task = asyncio.create_task(run_writer(data_dir, settings, meter or Meter("log"), stop, ready.set, database))
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -47,13 +49,14 @@ async def running_writer(data_dir: Path, settings: Lineage = QUICK, meter: Meter
         await task
 
 
-def _serve(data_dir: Path, settings: Lineage) -> None:
-    asyncio.run(run_writer(data_dir, settings, Meter("log"), asyncio.Event(), lambda: None))
+def _serve(data_dir: Path, settings: Lineage, database: str) -> None:
+    asyncio.run(run_writer(data_dir, settings, Meter("log"), asyncio.Event(), lambda: None, database))
 
 
-def start_writer(data_dir: Path, settings: Lineage = QUICK) -> BaseProcess:
+def start_writer(data_dir: Path, settings: Lineage = QUICK, database: str = "") -> BaseProcess:
     """The log writer as a process of its own, for tests that kill it."""
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(data_dir, settings), daemon=True)
+    arguments = (data_dir, settings, database)
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=arguments, daemon=True)
     process.start()
     return process
 

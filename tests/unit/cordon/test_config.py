@@ -144,7 +144,25 @@ def test_a_bundle_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_other_databases_are_refused_in_words(tmp_path: Path) -> None:
-    assert "must be sqlite:///PATH" in problems(tmp_path, "database: mysql://x\n")[0]
+    assert "must be sqlite:///PATH or postgresql://" in problems(tmp_path, "database: mysql://x\n")[0]
+
+
+def test_a_postgresql_database_holds_the_log_and_leaves_the_state_where_it_is(tmp_path: Path) -> None:
+    text = "policy: {bundle: .}\ndatabase: postgresql://cordon:${SECRET_OF_THE_LOG}@db.example:5432/cordon\n"
+    (tmp_path / "cordon.yaml").write_text(text)
+    config = load(tmp_path / "cordon.yaml", {"SECRET_OF_THE_LOG": "hunter-2-%40"})
+    assert config.database == "postgresql://cordon:hunter-2-%40@db.example:5432/cordon"
+    assert config.state_path == tmp_path / "var/cordon.db"
+    assert "hunter" not in repr(config)
+
+
+@pytest.mark.parametrize("secret", ["p@ss-hunter", "hunter/2", "hunter%zz", "12/hunter", "hunter#2@x", "@:/"])
+def test_a_password_that_would_be_read_as_something_else_is_refused_without_being_told(
+    tmp_path: Path, secret: str
+) -> None:
+    (told,) = problems(tmp_path, f"policy: {{bundle: .}}\ndatabase: 'postgresql://cordon:{secret}@db.example/cordon'\n")
+    assert "percent-encoded" in told
+    assert "hunter" not in told and secret not in told
 
 
 # Secrets

@@ -1,0 +1,121 @@
+"""Takes a log from SQLite to PostgreSQL: the same records, tiles and checkpoints, under the same signing key.
+
+All of it is one transaction on the other side, verified before it is committed: a move that breaks off has not begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from lineage.control import ControlState
+from lineage.errors import LogUnavailable, VerificationError
+from lineage.keys import load_verifier
+from lineage.paths import Paths
+from lineage.place import LogPlace
+from lineage.reader import LogReader
+from lineage.sqlite_store import SqliteSource
+from lineage.store import LogSource, LogStore
+from lineage.verify import verify
+
+_CHUNK: Final = 500
+MOVED: Final = ".moved"
+"""Ends the name of a file that was a log: a writer does not take it up again, but people and `sqlite3` can open it."""
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was brought over, and where the file is now."""
+
+    records: int
+    checkpoints: int
+    kept: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The same as JSON-able values."""
+        return asdict(self)
+
+
+def size_of(path: Path) -> int:
+    """Return how many records the SQLite log at `path` has; LogUnavailable when there is none."""
+    with closing(SqliteSource(path)) as source:
+        return source.size()
+
+
+def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress) -> Moved:
+    """Bring the SQLite log of `data_dir` over to the PostgreSQL `database`; the caller holds `writer_lock`.
+
+    `copied` and `verified` are told how many more records are. Raises LogUnavailable when one of the databases fails
+    or the target has records already, WriterPresent when somebody writes to it, and VerificationError when the copy,
+    that is the log itself, does not add up. In each of these cases nothing was changed.
+    """
+    from lineage.postgres_store import PostgresStore
+
+    path = Paths(data_dir).log
+    key = load_verifier(data_dir)
+    with closing(SqliteSource(path)) as source, closing(PostgresStore(database)) as target, target.together():
+        if target.size() or target.checkpoint() is not None or target.levels():
+            raise LogUnavailable(f"the {LogPlace(data_dir, database).name} is not empty; name an empty database")
+        records = _copy_records(source, target, copied)
+        checkpoints = _copy_tree(source, target)
+        latest = source.checkpoint()
+        report = verify(LogReader(target), [key], None if latest is None else latest[1], progress=verified)
+        if report.wrong:
+            faults = "; ".join(fault for check in report.checks for fault in check.findings[:1])
+            raise VerificationError(f"the log does not add up, nothing was moved; run `cordon log verify`: {faults}")
+    return Moved(records, checkpoints, str(_set_aside(path)))
+
+
+def _copy_records(source: LogSource, target: LogStore, progress: Progress) -> int:
+    size = source.size()
+    state = source.control()
+    for first in range(0, size, _CHUNK):
+        rows = source.read(first, min(_CHUNK, size - first))
+        if [index for index, _ in rows] != list(range(first, min(first + _CHUNK, size))):
+            raise VerificationError(f"records are missing after index {first}; run `cordon log verify`")
+        last = first + len(rows) == size
+        changes = state.changes(ControlState()) if last else []
+        target.append(first, [data for _, data in rows], changes, state.epoch)
+        progress(len(rows))
+    return size
+
+
+def _copy_tree(source: LogSource, target: LogStore) -> int:
+    """Copy the checkpoints; the tiles, which belong to the latest, come with it."""
+    notes = list(_checkpoints(source))
+    for size, note in notes[:-1]:
+        target.save_checkpoint(size, note, {})
+    if notes:
+        target.save_checkpoint(*notes[-1], dict(_tiles(source)))
+    return len(notes)
+
+
+def _checkpoints(source: LogSource) -> Iterator[tuple[int, bytes]]:
+    after = -1
+    while rows := source.checkpoints(after, _CHUNK):
+        yield from rows
+        after = rows[-1][0]
+
+
+def _tiles(source: LogSource) -> Iterator[tuple[tuple[int, int], bytes]]:
+    for level in range(source.levels()):
+        for index in range(source.stored_tiles(level)[0]):
+            tile = source.stored_tile(level, index)
+            if tile is None:
+                raise VerificationError(f"tile {level}/{index} is missing; run `cordon log verify`")
+            yield (level, index), tile
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the file and what SQLite keeps beside it: two logs under one key would be a log that was forked."""
+    kept = path.with_name(path.name + MOVED)
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.replace(kept.with_name(kept.name + suffix))
+    return kept

@@ -1,0 +1,133 @@
+"""A whole Cordon whose log lies on PostgreSQL: calls, containment, the log's commands, a move, a standby."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from tests.support.cli import Installation
+from tests.support.gateway import ROOT, Cordon, cordon, wait_for
+from tests.support.postgres import Postgres, postgres
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+def call(running: Cordon, key: str) -> httpx.Response:
+    return httpx.get(f"{running.url}/crm/customers/1001", headers={"authorization": f"Bearer {key}"})
+
+
+def test_a_cordon_on_postgresql_does_all_that_one_on_sqlite_does(server: Postgres, tmp_path: Path) -> None:
+    database = server.database()
+    with cordon(lambda config: config.update(database=database)) as running:
+        assert not (running.data_dir / "cordon-log.db").exists()
+        key = running.key("ci-bot")
+        answer = call(running, key)
+        assert answer.status_code == 200
+        intent, outcome = running.of_call(answer.headers["x-cordon-call"])
+        assert (intent["kind"], outcome["kind"]) == ("call.intent", "call.outcome")
+        assert running.cli("log", "show", str(intent["index"]))["index"] == intent["index"]
+
+        for _ in range(10):  # The SOC follows the log: probing is contained.
+            httpx.get(f"{running.url}/hr/salaries", headers={"authorization": f"Bearer {key}"})
+        applied = running.until("containment.applied", target="acme/ci-bot")
+        wait_for(lambda: call(running, key).status_code == 403)
+        running.cli("release", applied["containment"], "--reason", "a drill")
+        assert call(running, key).status_code == 200
+
+        wait_for(lambda: running.log.checkpoint_size() > int(intent["index"]))
+        proof = running.cli("log", "proof", str(intent["index"]))
+        assert proof["index"] == intent["index"]
+        running.cli("log", "verify")
+        running.cli("log", "export", "-o", str(tmp_path / "log.jsonl"))
+        assert len((tmp_path / "log.jsonl").read_text().splitlines()) > 10
+        assert httpx.get(f"{running.control_url}/log/checkpoint").text.startswith("cordon/")
+        findings = {row["check"]: row for row in running.cli("doctor")["findings"]}
+        assert findings["checkpoint"]["level"] == "ok"
+
+        old = running.kill("writer-0")
+        running.restarted("writer-0", old)
+        wait_for(lambda: call(running, key).status_code == 200)
+        running.cli("log", "verify")
+        assert server.password not in running.errors
+
+
+def test_a_log_moves_and_the_same_cordon_goes_on_with_it(server: Postgres) -> None:
+    database = server.database()
+    with cordon() as running:
+        key = running.key("ci-bot")
+        assert call(running, key).status_code == 200
+        before = running.records()
+        held = running.directory / "held"
+        wait_for(lambda: running.log.checkpoint_size() >= len(before))
+        held.write_text(running.cli("log", "checkpoint")["checkpoint"])
+        running.close()
+
+        config = yaml.safe_load(running.file.read_text()) | {"database": database}
+        running.file.write_text(yaml.safe_dump(config))
+        running.database = database
+        moved = running.cli("log", "move")
+        assert moved["records"] >= len(before)
+        assert Path(moved["kept"]).name == "cordon-log.db.moved"
+        running.start()
+        assert call(running, key).status_code == 200, "the key lives on: the log knows it"
+        assert running.records()[: len(before)] == before
+        running.cli("log", "verify", "--since", str(held))
+
+
+def test_a_second_cordon_stands_by_and_takes_over(server: Postgres) -> None:
+    database = server.database()
+
+    def place(config: dict[str, object]) -> None:
+        config["database"] = database
+
+    with cordon(place) as first, cordon(place, start=False) as second:
+        key = first.key("ci-bot")
+        assert call(first, key).status_code == 200
+        shutil.copytree(first.data_dir / "keys", second.data_dir / "keys")
+        starting = threading.Thread(target=second.start)
+        starting.start()
+        wait_for((second.directory / "stderr").exists)
+        wait_for(lambda: "standby" in second.errors, 30)
+        with pytest.raises(httpx.ConnectError):
+            call(second, key)
+        acknowledged = first.records()
+        os.kill(first.pid, signal.SIGKILL)
+        died = time.monotonic()
+        wait_for(lambda: second.log.source.search(b'"role":"writer"', len(acknowledged), 1_000_000), 10)
+        assert time.monotonic() - died < 3, "the log has a writer again"
+        starting.join()
+        assert call(second, key).status_code == 200
+        assert second.records()[: len(acknowledged)] == acknowledged
+        second.cli("log", "verify")
+
+
+def test_the_page_s_example_is_what_works(server: Postgres, tmp_path: Path) -> None:
+    """docs/postgresql.md: its SQL makes a role that suffices, its line of configuration reads, its commands run."""
+    page = (ROOT / "docs/postgresql.md").read_text()
+    (sql,), (line,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("sql", "yaml"))
+    commands = [row.split()[1:] for row in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[0].splitlines()]
+    with server.connect() as db:
+        for statement in sql.split(";\n"):
+            if statement.strip():
+                db.execute(statement)
+    installation = Installation(tmp_path)
+    assert installation("key", "create", "a", "--tenant", "acme").code == 0
+    line = line.replace("db.example:5432", f"127.0.0.1:{server.port}").replace("?sslmode=verify-full", "")
+    installation.file.write_text(line + installation.file.read_text())
+    for command in commands:
+        result = installation.program(*command, environment={"CORDON_DB_PASSWORD": "choose%20one"})
+        assert result.code == 0, result.err
