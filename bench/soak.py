@@ -123,6 +123,8 @@ def main() -> None:
         print(f"\n{process} came or went meanwhile")
     if done < options.calls:
         print(f"\n{options.calls - done:,} calls fewer than asked for: the time was over")
+    if done < 100_000:
+        print("\nThe slopes are extrapolated: of so few calls, caches that still fill look like a leak")
     if unsteady or not all(trend.flat(options.limit) for trend in found):
         raise SystemExit(1)
 
