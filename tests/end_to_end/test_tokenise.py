@@ -117,6 +117,18 @@ def test_a_token_from_an_earlier_call_is_its_callers_only(gateway: Cordon, gpt: 
     assert ask(gpt, question, extra_headers=named) == f"You wrote: {question}"
 
 
+def test_responses_whole_and_streamed(gateway: Cordon, gpt: openai.OpenAI) -> None:
+    asked = f"standin:echo {TEXT}"
+    assert gpt.responses.create(model=GPT, input=asked).output_text == f"You wrote: {TEXT}"
+    with gpt.responses.stream(model=GPT, input=asked) as stream:
+        events = list(stream)
+    assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == f"You wrote: {TEXT}"
+    assert [e.text for e in events if e.type == "response.output_text.done"] == [f"You wrote: {TEXT}"]
+    assert stream.get_final_response().output_text == f"You wrote: {TEXT}"
+    for received in gateway.eu.received[-2:]:
+        assert b"jana" not in received.body and len(tokens_of(received.body)) == 3
+
+
 def test_anthropic_whole_and_streamed(gateway: Cordon, claude: anthropic.Anthropic) -> None:
     message = claude.messages.create(model=CLAUDE, max_tokens=500, messages=says(TEXT))
     assert "".join(block.text for block in message.content if block.type == "text") == f"You wrote: {TEXT}"
