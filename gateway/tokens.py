@@ -112,7 +112,7 @@ class CallTokens:
         if issuer is None:
             # The bundle was exchanged in mid-call, or it makes the word up of pieces.
             text = "Policy tokenises, but does not say so in a word that can be found; write it out, or try again."
-            raise Refusal(503, "decision", "tokens_unavailable", text)
+            raise Refusal(403, "decision", "policy_failed", text)
         for _ in range(_TRIES):
             try:
                 if content.size > LARGE:
@@ -120,8 +120,9 @@ class CallTokens:
                 else:
                     body = content.render(redact, key, model, issuer)
             except ContentError as error:
-                status = 413 if error.code == "too_large" else 400
-                raise Refusal(status, "inspection", error.code, f"The request's body: {error.detail}.") from error
+                if error.code == "too_large":
+                    raise Refusal(413, "inspection", "too_large", f"The request's body: {error.detail}.") from error
+                raise Refusal(503, "lineage", "tokens_unavailable", f"The request's body: {error.detail}.") from error
             if not await self._keep(issuer):
                 self._restorer = Restorer(issuer.issued, self._look_up, self._plain)
                 self._counted = 0
@@ -193,7 +194,7 @@ def conversation_of(head: RequestHead) -> str:
     text = values[0].decode("latin-1").strip()
     if len(values) > 1 or not 0 < len(text) <= LONGEST_CONVERSATION or not (text.isascii() and text.isprintable()):
         detail = f"x-cordon-conversation is sent once and has 1 to {LONGEST_CONVERSATION} printable ASCII characters."
-        raise Refusal(400, "inspection", "conversation", detail)
+        raise Refusal(400, "identity", "conversation", detail)
     return text
 
 

@@ -265,3 +265,15 @@ def test_an_answer_that_policy_would_tokenise_is_refused() -> None:
         assert reply.status == 403 and "only values of a request are tokenised" in reply.json()["error"]["message"]
 
     play(scene, response='package cordon.response\ndecision := {"allow": true, "redact": {"email": "tokenise"}}\n')
+
+
+def test_a_bundle_that_makes_the_word_up_is_refused() -> None:
+    async def scene(world: InProcess) -> None:
+        reply = await world.chat(f"I am {MAIL}")
+        assert reply.status == 403 and "write it out" in reply.json()["error"]["message"]
+        assert not world.upstream.received
+
+    play(
+        scene,
+        'package cordon.request\ndecision := {"allow": true, "redact": {"email": concat("", ["token", "ise"])}}\n',
+    )
