@@ -34,6 +34,7 @@ from gateway.listener import Listener
 from gateway.routing import Health
 from gateway.secrets import TenantSecrets
 from gateway.sweep import Sweep
+from gateway.tokens import TokenService
 from gateway.upstream import UpstreamPool
 from gateway.upstream_connection import UpstreamConnection
 from lineage import wire
@@ -41,6 +42,7 @@ from lineage.client import LogClient, _Link
 from lineage.control import ApiKey, ControlState
 from lineage.metrics import Meter
 from lineage.side import SideStore, TenantKeys
+from lineage.tokens import TokenStore
 from policies.reloading import Reloader
 
 KEY = b"cordon_bench"
@@ -166,19 +168,22 @@ async def run(directory: Path, calls: int, at_once: int, stream: bool, profile: 
     pool = UpstreamPool(limits, sweep)
     meter = Meter("bench")
     side = SideStore(directory / "side.db")
+    secrets = TenantSecrets(TenantKeys(side, b"m" * 32))
+    tokens = TokenStore(directory / "side.db", most=config.gateway.tokens.per_principal)
     services = Services(
         boot="B" * 26,
         log=log,
         policy=reloader,
         pool=pool,
         scanner=PatternScanner(),
-        secrets=TenantSecrets(TenantKeys(side, b"m" * 32)),
+        secrets=secrets,
         meter=meter,
         steps=Steps(meter),
         health=Health(),
         budget=Budget(limits.buffered),
         unknown=UnknownCallers("B" * 26),
         kept=KeptInputs(lambda: log.generation),
+        tokens=TokenService(tokens, meter, config.gateway.tokens),
     )
     gateway = Gateway(services, Setup.of(config.routes, config.tenants, limits))
     listener = Listener(gateway, limits, sweep, services.budget)

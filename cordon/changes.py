@@ -26,6 +26,7 @@ READ_AT_START: Final[tuple[tuple[Role, Callable[[Config], object]], ...]] = (
         lambda config: (
             config.gateway.listen,
             config.gateway.tls is None,
+            config.gateway.tokens,
             *map(stamp, _authorities(config)),
             config.policy,
             config.lineage.policy_inputs,

@@ -59,8 +59,10 @@ class Addresses:
         self._scanner = scanner
         self._known: dict[tuple[str, str], Address] = {}
 
-    def read(self, path: str, query: str) -> Address:
-        """The address of this normalised path and query."""
+    def read(self, path: str, query: str, scanner: Scanner | None = None) -> Address:
+        """The address of this normalised path and query; one that another scanner reads is not remembered."""
+        if scanner is not None and scanner is not self._scanner:
+            return Address(path, query, scanner)
         known = self._known.get((path, query))
         if known is not None:
             return known

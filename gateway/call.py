@@ -25,6 +25,7 @@ from gateway.records import Facts
 from gateway.routing import Health, Routes
 from gateway.secrets import Secrets, TenantSecrets
 from gateway.settings import Limits, Route, Tenant
+from gateway.tokens import CallTokens, TokenService
 from gateway.upstream import UpstreamPool
 from lineage.client import LogClient
 from lineage.errors import LineageError
@@ -94,6 +95,7 @@ class Services:
     health: Health
     budget: Budget
     unknown: UnknownCallers
+    tokens: TokenService
     kept: KeptInputs | None
     known: KnownCallers = field(default_factory=KnownCallers)
     addresses: Addresses = field(init=False)
@@ -117,7 +119,7 @@ class Call:
     __slots__ = (
         "address", "began", "body_limit", "committing", "content", "cut", "dialect", "endpoint", "engine", "exchange",
         "facts", "id", "kept", "operation", "principal", "recorded", "route", "running", "secrets", "setup", "subject",
-        "target", "task", "traceparent", "verdict",
+        "target", "task", "tokens", "traceparent", "verdict",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, setup: Setup, boot: str) -> None:
@@ -144,6 +146,7 @@ class Call:
         self.secrets: Secrets
         self.subject: Subject
         self.address: Address
+        self.tokens: CallTokens
         self.content: Content
         self.engine: PolicyEngine
 

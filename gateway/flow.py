@@ -180,6 +180,11 @@ class Gateway:
         """Step 4: the content, decoded, parsed and scanned; what cannot be read ends the call."""
         began = time.perf_counter()
         exchange, head = call.exchange, call.exchange.head
+        services = self._services
+        call.tokens = services.tokens.of(
+            call.secrets, call.principal.id, head, services.scanner, tokenises=services.policy.engine.tokenises
+        )
+        scanner = call.tokens.scanner
         try:
             content = read_body(
                 head.value(b"content-type"),
@@ -190,13 +195,13 @@ class Gateway:
                 limits=ContentLimits(call.body_limit, call.setup.limits.decoded_ratio),
             )
             if content.size > LARGE:
-                await asyncio.to_thread(content.scan, self._services.scanner)
+                await asyncio.to_thread(content.scan, scanner)
             else:
-                content.scan(self._services.scanner)
+                content.scan(scanner)
         except ContentError as error:
             status = STATUS_OF_CONTENT.get(error.code, 400)
             raise Refusal(status, "inspection", error.code, f"The request's body: {error.detail}") from error
-        address = call.address = self._services.addresses.read(head.path, head.query)
+        address = call.address = services.addresses.read(head.path, head.query, scanner)
         summary = address.add_to(content.summary())
         call.facts.findings = {kind: found["count"] for kind, found in summary.items()}
         call.facts.path = address.masked(head.path) if address.findings else head.path
@@ -272,7 +277,7 @@ class Gateway:
     ) -> None:
         """Steps 6 to 8 for one endpoint; raises Declined where the next one is to be tried."""
         services, head, secrets = self._services, call.exchange.head, call.secrets
-        body = content.render(decision.redact, secrets.hash_key, model=endpoint.model)
+        body = await call.tokens.render(content, decision.redact, endpoint.model)
         sent = {"bytes": len(body), "digest": secrets.digest(body)}
         call.subject.attempt = attempt
         call.endpoint = endpoint.id

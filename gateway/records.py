@@ -75,6 +75,7 @@ def outcome(
     model: str,
     milliseconds: int,
     final: bool,
+    restored: int = 0,
 ) -> dict[str, object]:
     """`call.outcome`: what came back from one attempt and what the client was given of it."""
     record = _of_call("call.outcome", facts)
@@ -92,7 +93,7 @@ def outcome(
         "ms": milliseconds,
         "final": final,
     }
-    _optional(record, model=model, trace=facts.trace)
+    _optional(record, model=model, trace=facts.trace, restored=restored)
     return record
 
 

@@ -110,6 +110,9 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
     ("framing", "truncated"): Known((400,), "The connection ended within a request.", "Send the whole request."),
     ("framing", "version"): Known((505,), "The request is not HTTP/1.1.", "Speak HTTP/1.1."),
     # Identity
+    ("identity", "conversation"): Known(
+        (400,), "x-cordon-conversation is there twice, or is no name.", "Send it once, 1 to 128 printable characters."
+    ),
     ("identity", "no_key"): Known(
         (401,), "The request carries no Cordon key.",
         "Put a key of `cordon key create` where the client has the vendor's; "
@@ -200,6 +203,10 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
         (503,), "The log writer does not answer, or the disk takes nothing.",
         "Try again after a second; where it lasts, `cordon doctor` says why.",
     ),
+    ("lineage", "tokens_unavailable"): Known(
+        (503,), "The table of tokens cannot be read or written, so that a tokenised value could not be restored.",
+        "Try again after a second; where it lasts, look at the disk of the data directory.",
+    ),
     ("upstream", "upstream_failed"): Known(
         (502,), "No upstream answered: it could not be reached, or spoke no proper TLS or HTTP, in time.",
         "Check the endpoint's `url` and `ca`; `cordon doctor` tries to connect.",
@@ -215,6 +222,10 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
         (503,), "The worker has as many clients as `gateway.limits.connections`.", _RETRY
     ),
     ("limits", "memory"): Known((503,), "The worker holds as many bytes as `gateway.limits.buffered`.", _RETRY),
+    ("limits", "too_many_tokens"): Known(
+        (429,), "The caller has more live tokens than may be kept, or than can be looked for.",
+        "Name conversations in `x-cordon-conversation`, or raise `gateway.tokens.per_principal`.",
+    ),
     ("limits", "slow_request"): Known(
         (408,), "The request did not come within `head_time` and `body_time`.", "Send it faster, or in smaller calls."
     ),

@@ -156,6 +156,7 @@ class Relay:
             plan=_plan(decision),
             key=self._call.secrets.hash_key,
             limits=AnswerLimits(buffered=limits.answer, ratio=limits.decoded_ratio),
+            restorer=self._call.tokens.restorer,
         )
         while True:
             data = await stream.read()
@@ -300,6 +301,7 @@ class Relay:
             model=inspector.model or "" if inspector is not None else "",
             milliseconds=int((time.perf_counter() - self._began) * 1000),
             final=final,
+            restored=self._call.tokens.count_restored() if inspector is not None else 0,
         )
 
     def _hold(self, count: int) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hmac
 from typing import Protocol
 
-from lineage.side import TenantKey, content_digest, seal
+from lineage.side import TenantKey, content_digest, seal, unseal
+from lineage.tokens import Scope
+
+_SCOPE = b"cordon token scope\0"
+_TOKENS = b"cordon tokens\0"
 
 
 class Keys(Protocol):
@@ -40,6 +44,25 @@ class Secrets:
     def seal(self, data: bytes) -> bytes:
         """`data` encrypted for the side table."""
         return seal(self._key, self.tenant, data)
+
+    def scope(self, principal: str, conversation: str) -> tuple[bytes, bytes]:
+        """The id (16 bytes) and the key (32 bytes) of the scope of a caller's tokens."""
+        name = f"{principal}\0{conversation}".encode()
+        # A hash of a value begins with the type of a finding, and so never is one of these.
+        scope, key = (hmac.digest(self.hash_key, purpose + name, "sha256") for purpose in (_SCOPE, _TOKENS))
+        return scope[:16], key
+
+    def seal_token(self, scope: Scope, token: str, data: bytes) -> bytes:
+        """A value, encrypted and bound to its scope and token."""
+        return seal(self._key, _bound(scope, token), data)
+
+    def unseal_token(self, scope: Scope, token: str, sealed: bytes) -> bytes:
+        """The value again; raises SideError where it was sealed for another caller, scope or token."""
+        return unseal(self._key, _bound(scope, token), sealed)
+
+
+def _bound(scope: Scope, token: str) -> str:
+    return f"cordon token {scope.principal} {scope.id.hex()} {token}"
 
 
 class TenantSecrets:

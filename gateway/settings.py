@@ -207,6 +207,17 @@ class Route(Settings):
         return self
 
 
+class Tokens(Settings):
+    """The tokens that `redact: tokenise` puts in the place of values, and that answers get their values back for."""
+
+    time: float = Field(
+        86_400.0, gt=0, le=31_536_000, description="seconds from a token's last use until it is forgotten"
+    )
+    per_principal: int = Field(
+        10_000, ge=1, le=1_000_000, description="live tokens of a caller; over it, what is forgotten first goes at once"
+    )
+
+
 class Tenant(Settings):
     """One customer of the gateway, isolated from the others."""
 
@@ -221,3 +232,4 @@ class Gateway(Settings):
     workers: int = Field(1, ge=1, le=256, description="processes that serve calls; one per core that may be used")
     tls: GatewayTls | None = Field(None, description="serve HTTPS instead of HTTP")
     limits: Limits = Limits()
+    tokens: Tokens = Tokens()

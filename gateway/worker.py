@@ -24,6 +24,7 @@ from gateway.settings import Gateway as GatewaySettings
 from gateway.settings import Route, Tenant
 from gateway.sweep import Sweep
 from gateway.tls import Security, load_security
+from gateway.tokens import TokenService
 from gateway.upstream import UpstreamPool
 from lineage.client import LogClient
 from lineage.control import ControlState
@@ -32,6 +33,7 @@ from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.record import encode
 from lineage.side import SideStore, TenantKeys
+from lineage.tokens import TokenStore
 from policies.errors import Problem
 from policies.reloading import Reloader
 from policies.settings import Policy
@@ -98,6 +100,8 @@ class Worker:
         sweep = Sweep()
         pool = self._pool = UpstreamPool(limits, sweep)
         side = SideStore(self._paths.side)
+        tokens = TokenStore(self._paths.side, most=settings.tokens.per_principal)
+        secrets = TenantSecrets(TenantKeys(side, load_master_key(self._paths.data_dir)))
         budget = Budget(limits.buffered)
         services = Services(
             boot=self._boot,
@@ -105,12 +109,13 @@ class Worker:
             policy=reloader,
             pool=pool,
             scanner=PatternScanner(),
-            secrets=TenantSecrets(TenantKeys(side, load_master_key(self._paths.data_dir))),
+            secrets=secrets,
             meter=self._meter,
             steps=Steps(self._meter),
             health=Health(),
             budget=budget,
             unknown=UnknownCallers(self._boot),
+            tokens=TokenService(tokens, self._meter, settings.tokens),
             kept=KeptInputs(lambda: log_client.generation) if self._configuration.keep_inputs else None,
         )
         gateway = self._gateway = Gateway(services, self._setup)
@@ -127,7 +132,8 @@ class Worker:
         host, _, port = settings.listen.rpartition(":")
         # Shared even where there is one worker: while it is renewed, another takes the calls.
         bound = await listener.start(host.strip("[]"), int(port), reuse_port=True)
-        helpers = [asyncio.create_task(reloader.run()), asyncio.create_task(self._now_and_then(gateway, listener))]
+        works = (reloader.run(), self._now_and_then(gateway, listener), services.tokens.forget())
+        helpers = [asyncio.create_task(work) for work in works]
         on_listen(bound)
         try:
             await stop.wait()
@@ -141,6 +147,7 @@ class Worker:
             await pool.close()
             sweep.close()
             reloader.close()
+            tokens.close()
             side.close()
 
     def control_changed(self, state: ControlState) -> None:

@@ -45,6 +45,11 @@ class PolicyEngine(Protocol):
         """The same for deciding on answers."""
         ...
 
+    @property
+    def tokenises(self) -> bool:
+        """Whether the bundle may ask to tokenise: whether it has the word. Calls of other bundles need no tokens."""
+        ...
+
     @overload
     async def decide(self, moment: Literal[Moment.REQUEST], document: bytes) -> RequestDecision: ...
 

@@ -20,6 +20,8 @@ from policies.shapes import check_pattern, check_schema
 Plan = Literal["pass", "inspect", "buffer"]
 
 TRANSFORMS: Final = frozenset({"mask", "drop", "hash"})
+"""What becomes of a finding anywhere; `TOKENISE` is one more, for requests: an answer is where values are restored."""
+TOKENISE: Final = "tokenise"
 FINDINGS: Final = frozenset({"email", "phone", "payment_card", "iban", "us_ssn", "ip_address", "api_key"})
 PLANS: Final[tuple[Plan, ...]] = ("pass", "inspect", "buffer")
 
@@ -61,7 +63,7 @@ class RequestDecision:
     """The decision before dispatch.
 
     `endpoints` is the subset and order of the candidates to try (None: all, as they are); the router refuses names
-    that are no candidates. `redact` maps a finding type to mask, drop or hash.
+    that are no candidates. `redact` maps a finding type to mask, drop, hash or tokenise.
     """
 
     allow: bool
@@ -214,14 +216,23 @@ def _endpoints(value: object) -> tuple[str, ...]:
     return tuple(cast("list[str]", names))
 
 
-def _redact(value: object) -> Mapping[str, str]:
+def _redact_request(value: object) -> Mapping[str, str]:
+    return _redact(value, TRANSFORMS | {TOKENISE})
+
+
+def _redact_answer(value: object) -> Mapping[str, str]:
+    return _redact(value, TRANSFORMS)
+
+
+def _redact(value: object, known: frozenset[str]) -> Mapping[str, str]:
     for finding, transform in _dict(value, "redact").items():
         if finding not in FINDINGS:
             raise ResultError(f"`redact` names {_shown(finding)}, which is no finding type that can be redacted")
-        if transform == "tokenise":
-            raise ResultError(f"`redact` asks to tokenise {finding}, which is not enforced yet; use mask, drop or hash")
-        if not isinstance(transform, str) or transform not in TRANSFORMS:
-            raise ResultError(f"`redact` asks something unknown for {finding}; it knows mask, drop and hash")
+        if not isinstance(transform, str) or transform not in known:
+            if transform == TOKENISE:
+                detail = "only values of a request are tokenised, and restored in its answer; use mask, drop or hash"
+                raise ResultError(f"`redact` asks to tokenise {finding} in an answer: {detail}")
+            raise ResultError(f"`redact` asks something unknown for {finding}; it knows {', '.join(sorted(known))}")
     return cast("Mapping[str, str]", value)
 
 
@@ -343,12 +354,16 @@ _OUTPUT_KEYS: Final = frozenset({"max_chars", "block", "schema"})
 _SHARED_KEYS: Final[dict[str, Callable[[object], object]]] = {
     "allow": lambda value: value,
     "reasons": _reasons,
-    "redact": _redact,
     "labels": _labels,
 }
 _REQUEST_KEYS: Final[dict[str, Callable[[object], object]]] = _SHARED_KEYS | {
+    "redact": _redact_request,
     "endpoints": _endpoints,
     "require_approval": _require_approval,
     "limits": _limits,
 }
-_ANSWER_KEYS: Final[dict[str, Callable[[object], object]]] = _SHARED_KEYS | {"plan": _plan, "output": _output}
+_ANSWER_KEYS: Final[dict[str, Callable[[object], object]]] = _SHARED_KEYS | {
+    "redact": _redact_answer,
+    "plan": _plan,
+    "output": _output,
+}

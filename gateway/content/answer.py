@@ -24,6 +24,7 @@ from gateway.content.redact import Redactor
 from gateway.content.request import TypeSummary
 from gateway.content.scanner import Scanner
 from gateway.content.schema import accepts, check_schema
+from gateway.content.tokens import Restorer
 
 Mode = Literal["pass", "inspect", "buffer"]
 
@@ -120,7 +121,7 @@ class Body(Protocol):
 
 
 class AnswerInspector:
-    """One answer of one attempt. `key` is the tenant's, for hashes.
+    """One answer of one attempt. `key` is the tenant's, for hashes; `restorer` puts back what the request tokenised.
 
     `received`: bytes as they came; `held`: decoded bytes that came since anything left.
 
@@ -139,6 +140,7 @@ class AnswerInspector:
         plan: AnswerPlan,
         key: bytes,
         limits: AnswerLimits = DEFAULT_LIMITS,
+        restorer: Restorer | None = None,
     ) -> None:
         self.status = status
         self.blocked = False
@@ -148,7 +150,7 @@ class AnswerInspector:
         self._plan = plan
         self._limits = limits
         self._findings = Findings()
-        self._redactor = Redactor(plan.redact, key)
+        self._redactor = Redactor(plan.redact, key, restorer=restorer)
         self._media = read_media_type(media_type)
         self._decoder = decoder(content_encoding, limit=limits.decoded, ratio=limits.ratio)
         self._guard = guard(plan.block) if plan.block else None
@@ -174,7 +176,7 @@ class AnswerInspector:
         shape, plan = self._media.shape, self._plan
         demands = plan.redact or plan.block or plan.max_chars is not None or plan.schema is not None
         tools = bodies.Tools(scanner, self._guard, self._findings, self._redactor, self._limits.buffered)
-        if plan.mode == "pass" and not demands:
+        if plan.mode == "pass" and not demands and self._redactor.restorer is None:
             return bodies.PassedEvents(self._dialect) if shape == "events" else bodies.Passed()
         if shape in ("events", "lines"):
             return bodies.Events(tools, self._dialect, lines=shape == "lines", keep=plan.schema is not None)

@@ -12,6 +12,7 @@ from gateway.content.breaks import CONTEXT, WINDOW
 from gateway.content.guard import Guard
 from gateway.content.redact import Redactor, number_span, quoted_after
 from gateway.content.scanner import Match, Scanner, readable
+from gateway.content.tokens import RESTORE, TOKEN, Restorer
 
 _TRIM = 1_024
 
@@ -34,7 +35,9 @@ class Channel:
     """All offsets are in characters from the beginning of the channel's text.
 
     `total`: fed so far; `settled`: looked at for good; `ready`: may be released; `ended`: no text may follow.
-    `pointer` names the field. `is_json`: the text is JSON itself (the arguments of a tool call).
+    `pointer` names the field. `is_json`: the text is JSON itself (the arguments of a tool call). With a `restorer`,
+    tokens become their values: no break (see `breaks`) lies within a token, so it is settled whole, and blocked
+    patterns are looked for in what the client gets.
     """
 
     __slots__ = (
@@ -43,8 +46,10 @@ class Channel:
         "_guard",
         "_guarded",
         "_quoted",
+        "_restorer",
         "_scanner",
         "_seen",
+        "_shown",
         "_text",
         "ended",
         "is_json",
@@ -54,7 +59,15 @@ class Channel:
         "total",
     )
 
-    def __init__(self, pointer: str, scanner: Scanner, guard: Guard | None, *, is_json: bool = False) -> None:
+    def __init__(
+        self,
+        pointer: str,
+        scanner: Scanner,
+        guard: Guard | None,
+        *,
+        is_json: bool = False,
+        restorer: Restorer | None = None,
+    ) -> None:
         self.pointer = pointer
         self.is_json = is_json
         self.total = 0
@@ -69,6 +82,8 @@ class Channel:
         self._base = 0
         self._quoted = False
         self._found: deque[_Found] = deque()
+        self._restorer = restorer
+        self._shown = _Shown() if restorer is not None and guard is not None else None
 
     def push(self, text: str) -> int:
         """Append text; returns the offset it begins at."""
@@ -122,11 +137,19 @@ class Channel:
         """No break in a whole window: take what begins in its first half; that cannot reach beyond the second."""
         half = start + WINDOW - self._scanner.reach
         matches = [match for match in self._scan(start, start + WINDOW) if match.start < half]
-        self._take(matches, max(half, matches[-1].end if matches else 0), new)
+        stop = max(half, matches[-1].end if matches else 0)
+        if self._restorer is not None:
+            # The only place that is no break: it may lie within a token.
+            stop = max(
+                [stop, *(t.end() for t in TOKEN.finditer(self._text, start, start + WINDOW) if t.start() < stop)]
+            )
+        self._take(matches, stop, new)
 
     def _take(self, matches: list[Match], stop: int, new: list[Match]) -> None:
         text, base, floor = self._text, self._base, self.settled - self._base
         position, quoted = floor, self._quoted
+        if self._restorer is not None:
+            matches = self._with_tokens(self._restorer, matches, floor, stop)
         for match in matches:
             start, end, bare = match.start, match.end, False
             if self.is_json:
@@ -134,24 +157,42 @@ class Channel:
                 position = start
                 if not quoted:
                     bare = True
-                    start, end = number_span(text, floor, start, end)
+                    if match.type != RESTORE:
+                        start, end = number_span(text, floor, start, end)
             self._found.append(_Found(match, base + start, base + end, text[match.start : match.end], bare))
-            new.append(Match(match.type, base + start, base + end, match.confidence))
+            if match.type != RESTORE:
+                new.append(Match(match.type, base + start, base + end, match.confidence))
         if self.is_json:
             self._quoted = quoted_after(text[position:stop], quoted)
         self.settled = base + stop
         self._trim()
 
+    def _with_tokens(self, restorer: Restorer, matches: list[Match], floor: int, stop: int) -> list[Match]:
+        """The findings and the tokens to be restored of a stretch, in order."""
+        first = max(0, floor - CONTEXT)
+        part = self._text[first:stop]
+        tokens = restorer.matches(part, floor - first, is_json=self.is_json)
+        if self._shown is not None:
+            self._shown.add(
+                restorer.preview(part, tokens, floor - first, len(part), is_json=self.is_json), stop - floor
+            )
+        moved = [Match(RESTORE, token.start + first, token.end + first, 100) for token in tokens]
+        return sorted([*matches, *moved], key=_start) if moved else matches
+
     def _trim(self) -> None:
         """Forget text that is not context any more."""
         floor = self.settled - CONTEXT
-        if self._guard is not None:
+        if self._guard is not None and self._shown is None:
             floor = min(floor, self._guarded)
         if floor - self._base > _TRIM:
             self._text = self._text[floor - self._base :]
             self._base = floor
 
     def _look_for_blocked(self, guard: Guard, final: bool) -> list[Match]:
+        if self._shown is not None:
+            found, ready = self._shown.search(guard, final)
+            self.ready = min(self.settled, ready)
+            return found
         base = self._base
         found = guard.search(self._text, self._guarded - base, final=final)
         if not final:
@@ -186,9 +227,47 @@ class Channel:
         """Whether a finding that is redacted overlaps [start, end)."""
         return any(item.start < end and item.end > start and redactor.changes(item.match) for item in self._found)
 
-    @staticmethod
-    def _replacement(item: _Found, redactor: Redactor) -> str:
+    def _replacement(self, item: _Found, redactor: Redactor) -> str:
         if not redactor.changes(item.match):
             return item.text
-        new = redactor.replacement(item.match, item.text)
+        new = redactor.replacement(item.match, item.text, is_json=self.is_json)
         return f'"{new}"' if item.bare else new
+
+
+class _Shown:
+    """The settled text as the client gets it, for blocked patterns, and how much of the channel's text that is."""
+
+    __slots__ = ("_base", "_ready", "_searched", "_stretches", "_text", "_total")
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._base = 0
+        self._total = 0
+        self._ready = 0
+        self._searched = 0
+        self._stretches: deque[tuple[int, int]] = deque()
+
+    def add(self, text: str, size: int) -> None:
+        """A further stretch: `size` characters of the channel's text became this."""
+        self._text += text
+        self._total += size
+        self._stretches.append((self._base + len(self._text), self._total))
+
+    def search(self, guard: Guard, final: bool) -> tuple[list[Match], int]:
+        """What is found, and up to which offset of the channel's text nothing can be found any more."""
+        found = guard.search(self._text, self._searched - self._base, final=final)
+        size = self._base + len(self._text)
+        if final or not guard.streamable:
+            return found, self._total
+        safe = max(self._base, size - guard.width)
+        self._searched = max(self._searched, safe - 1)
+        while self._stretches and self._stretches[0][0] <= safe:
+            self._ready = self._stretches.popleft()[1]
+        if safe - self._base > _TRIM:
+            self._text = self._text[self._searched - self._base :]
+            self._base = self._searched
+        return found, self._ready
+
+
+def _start(match: Match) -> int:
+    return match.start

@@ -1,4 +1,4 @@
-"""What takes the place of a finding: a mask, nothing, or a keyed hash."""
+"""What takes the place of a finding: a mask, nothing, a keyed hash, or a token; and of a token: its value."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Final
 
 from gateway.content.errors import ContentError
 from gateway.content.scanner import Match
+from gateway.content.tokens import RESTORE, Issuer, Restorer, unescaped
 
 MODES: Final = frozenset({"mask", "drop", "hash"})
-"""Transforms that are enforced."""
+"""Transforms that are enforced wherever something is redacted; `tokenise` is one more, in requests."""
 
 UNCHANGEABLE: Final = frozenset({"unreadable", "too_long", "wrong_shape"})
 """Findings that are about content as a whole: there is no span of text that could be replaced."""
@@ -23,10 +24,13 @@ _NOISE = re.compile(r"[\s.\-()/]+")
 _NUMBERS = frozenset({"phone", "payment_card", "iban", "us_ssn"})
 
 
-def check_modes(redact: Mapping[str, str]) -> None:
-    """Refuse a mapping of finding type → mode that Cordon would not carry out to the letter; ContentError."""
+def check_modes(redact: Mapping[str, str], *, tokens: bool = False) -> None:
+    """Refuse a mapping of finding type → mode that Cordon would not carry out to the letter; ContentError.
+
+    `tokens`: whether there is somebody to issue them.
+    """
     for kind, mode in redact.items():
-        if mode not in MODES:
+        if mode not in MODES and not (tokens and mode == "tokenise"):
             raise ContentError(
                 "not_enforced", f"redact[{kind!r}] = {mode!r} is not carried out; use one of {', '.join(sorted(MODES))}"
             )
@@ -37,12 +41,21 @@ def check_modes(redact: Mapping[str, str]) -> None:
 
 
 class Redactor:
-    """Replaces findings by `redact` (finding type → mode). `key` makes the hashes: one per tenant, 16 bytes or more."""
+    """Replaces findings by `redact` (finding type → mode). `key` makes the hashes: one per tenant, 16 bytes or more.
 
-    def __init__(self, redact: Mapping[str, str], key: bytes) -> None:
-        check_modes(redact)
+    `issuer` gives out the tokens of a request; `restorer` puts an answer's tokens back (matches of type `RESTORE`).
+    """
+
+    def __init__(
+        self, redact: Mapping[str, str], key: bytes, issuer: Issuer | None = None, restorer: Restorer | None = None
+    ) -> None:
+        check_modes(redact, tokens=issuer is not None)
         self.redact = dict(redact)
+        self.restorer = restorer
         self._key = key
+        self._issuer = issuer
+        if restorer is not None:
+            self.redact[RESTORE] = RESTORE
 
     def add(self, redact: Mapping[str, str]) -> None:
         """Redact further types from here on."""
@@ -53,11 +66,20 @@ class Redactor:
         """Whether this finding is to be replaced."""
         return match.type in self.redact
 
-    def replacement(self, match: Match, found: str) -> str:
-        """What stands instead of `found`: letters, digits, `[`, `]`, `#` and `_` only, so valid in any quoted text."""
+    def replacement(self, match: Match, found: str, *, is_json: bool = False) -> str:
+        """What stands instead of `found`: letters, digits, `[`, `]`, `#` and `_` only, so valid in any quoted text.
+
+        Only a value that is restored may be anything; it is escaped where the text around it `is_json`.
+        """
         mode = self.redact[match.type]
         if mode == "drop":
             return ""
+        if self.restorer is not None and mode == RESTORE:
+            return self.restorer.restored(found, is_json=is_json)
+        if self._issuer is not None and mode == "tokenise":
+            # A token stands for what the text means, so that it is the same inside of JSON text and outside.
+            value = unescaped(found) if is_json else found
+            return mask(match.type) if value is None else self._issuer.token(match.type, value)
         if mode == "mask":
             return mask(match.type)
         return f"[{match.type.upper()}#{self._hash(match.type, found)}]"
@@ -88,9 +110,10 @@ class Redactor:
                 continue
             start, end = match.start, match.end
             quoted = quoted_after(text[position:start], quoted)
-            new = self.replacement(match, text[start:end])
+            new = self.replacement(match, text[start:end], is_json=True)
             if not quoted:
-                start, end = number_span(text, position, start, end)
+                if match.type != RESTORE:
+                    start, end = number_span(text, position, start, end)
                 new = f'"{new}"'
             parts.append(text[position:start])
             parts.append(new)

@@ -14,6 +14,7 @@ from gateway.content.json_text import Json, dump, parse_strict
 from gateway.content.media import MediaType, read_media_type
 from gateway.content.redact import UNCHANGEABLE, Redactor, mask
 from gateway.content.scanner import Match, Scanner
+from gateway.content.tokens import Issuer
 from gateway.content.vectors import tokens_in
 from gateway.content.walk import Finding, Path, Texts, pointer, put, replace
 
@@ -145,13 +146,13 @@ class RequestContent:
         """Findings by type."""
         return summarise(self.findings)
 
-    def render(self, redact: Mapping[str, str], key: bytes, model: str = "") -> bytes:
+    def render(self, redact: Mapping[str, str], key: bytes, model: str = "", issuer: Issuer | None = None) -> bytes:
         """The body to forward, in identity coding, with `redact` (finding type → mode) carried out; ContentError.
 
         JSON and forms are written from what was read, never passed on as they came. `model` takes the place of the
-        model that a JSON body asks for.
+        model that a JSON body asks for. `issuer` gives out the tokens where `redact` tokenises.
         """
-        redactor = Redactor(redact, key)
+        redactor = Redactor(redact, key, issuer)
         changed = any(redactor.changes(finding.match) for finding in self.findings)
         other = bool(model) and self.model is not None and model != self.model
         if self._media.shape in ("opaque", "json") and not changed and not other:

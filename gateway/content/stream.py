@@ -208,7 +208,9 @@ class EventMachine:
     def _channel(self, key: Key) -> Channel:
         guard = None if "logprobs" in key else self._guard
         place = "".join(f"/{str(step)[:64]}" for step in key)
-        return Channel(place, self._scanner, guard, is_json=is_json_text(key))
+        # Log probabilities repeat the tokens piece by piece; there they stay.
+        restorer = None if "logprobs" in key else self._redactor.restorer
+        return Channel(place, self._scanner, guard, is_json=is_json_text(key), restorer=restorer)
 
     def _inspect(self, held: Held) -> None:
         """What stands in the event besides its pieces; the same rest is looked at only once."""
@@ -228,7 +230,9 @@ class EventMachine:
         texts = Texts(value)
         held.findings = texts.scan(self._scanner)
         if self._guard is not None:
-            held.findings += texts.blocked(self._guard)
+            held.findings += texts.blocked(self._guard, self._redactor.restorer)
+        restorer = self._redactor.restorer
+        tokens = texts.tokens(restorer) if restorer is not None else []
         held.tokens = logprobs.find(texts.logprobs, self._scanner)
         unnamed = Texts([event.name, event.id]).scan(self._scanner)
         for finding in held.findings + unnamed:
@@ -239,6 +243,7 @@ class EventMachine:
             self._findings.add("unreadable", 100, pointer(path)[:256])
         if unnamed:
             event.name, event.id = "", None
+        held.findings += tokens
         found = held.findings or held.tokens or texts.unreadable or unnamed
         if not found and len(rest) <= _CLEAN_SIZE and len(self._clean) < _CLEAN:
             self._clean.add(rest)

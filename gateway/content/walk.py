@@ -15,6 +15,7 @@ from gateway.content.guard import Guard
 from gateway.content.json_text import DEPTH, Json
 from gateway.content.redact import Redactor
 from gateway.content.scanner import NAME, WALL, Match, Scanner, locate, readable
+from gateway.content.tokens import TOKEN, Restorer
 from gateway.content.vectors import is_vector
 
 Path = tuple["Path", str | int] | None
@@ -220,12 +221,29 @@ class Texts:
                 found.append(Finding(path, True, match))
         return found
 
-    def blocked(self, guard: Guard) -> list[Finding]:
-        """Findings of blocked patterns, each text by itself."""
+    def tokens(self, restorer: Restorer) -> list[Finding]:
+        """The tokens that are to be restored, in values and in names."""
         found: list[Finding] = []
-        if not guard.occurs(WALL.join(self._texts)):
+        if not TOKEN.search(WALL.join(self._texts)):
             return found
-        for text, (path, shift, _) in zip(self._texts, self._placed(), strict=True):
+        for text, (path, shift, own) in zip(self._texts, self._placed(), strict=True):
+            # A field's own name comes before its value, or alone.
+            for in_key, part in ((True, text[: shift - 1] if own else ""), (False, text[shift:])):
+                matches = restorer.matches(part, is_json=not in_key and _is_arguments(path))
+                found += [Finding(path, in_key, match) for match in matches]
+        return found
+
+    def blocked(self, guard: Guard, restorer: Restorer | None = None) -> list[Finding]:
+        """Findings of blocked patterns, each text by itself, with its tokens restored."""
+        found: list[Finding] = []
+        texts = self._texts
+        if restorer is not None and TOKEN.search(WALL.join(texts)):
+            shown = [_restored(text, place, restorer) for text, place in zip(texts, self._placed(), strict=True)]
+        else:
+            shown = [(text, place[1]) for text, place in zip(texts, self._placed(), strict=True)]
+        if not guard.occurs(WALL.join(text for text, _ in shown)):
+            return found
+        for (text, shift), (path, _, _) in zip(shown, self._placed(), strict=True):
             value = text[shift:] if shift <= len(text) else text
             found += [Finding(path, False, match) for match in guard.search(value, 0, final=True)]
         return found
@@ -242,6 +260,19 @@ def _disarmed(text: str, shift: int) -> str:
     if shift > len(text):
         return readable(text)
     return readable(text[: shift - 1]) + NAME + readable(text[shift:])
+
+
+def _restored(text: str, place: tuple[Path, int, bool], restorer: Restorer) -> tuple[str, int]:
+    """A text as the client will get it, and where in it the value begins."""
+    path, shift, _ = place
+    value = text[shift:] if shift <= len(text) else text
+    is_json = _is_arguments(path)
+    matches = restorer.matches(value, is_json=is_json)
+    return restorer.preview(value, matches, 0, len(value), is_json=is_json), 0
+
+
+def _is_arguments(path: Path) -> bool:
+    return path is not None and path[1] in ARGUMENTS
 
 
 def is_encoded(name: str, value: str) -> bool:
@@ -276,6 +307,7 @@ def replace(value: Json, findings: list[Finding], redactor: Redactor) -> Json:
             (names if in_key else values).setdefault(path, []).append(match)
     root: list[Json] = [value]
     for path, matches in values.items():
+        matches.sort(key=_start)
         container, step = _reach(root, path)
         old = container[step]  # type: ignore[index]
         if not isinstance(old, str):
@@ -288,7 +320,7 @@ def replace(value: Json, findings: list[Finding], redactor: Redactor) -> Json:
     renamed: dict[Path, dict[str, str]] = {}
     for path, matches in names.items():
         assert path is not None and isinstance(path[1], str)
-        renamed.setdefault(path[0], {})[path[1]] = redactor.text(path[1], matches)
+        renamed.setdefault(path[0], {})[path[1]] = redactor.text(path[1], sorted(matches, key=_start))
     for above in sorted(renamed, key=_length, reverse=True):
         container, _ = _reach(root, (above, 0))
         assert isinstance(container, dict)
@@ -333,6 +365,10 @@ def _reach(root: list[Json], path: Path) -> tuple[dict[str, Json] | list[Json], 
         container = container[step]  # type: ignore[index]
     assert isinstance(container, dict | list)
     return container, last
+
+
+def _start(match: Match) -> int:
+    return match.start
 
 
 def _length(path: Path) -> int:

@@ -61,7 +61,9 @@ class Whole:
         texts = Texts(value)
         self._findings = texts.scan(self._tools.scanner)
         if self._tools.guard is not None:
-            self._findings += texts.blocked(self._tools.guard)
+            self._findings += texts.blocked(self._tools.guard, self._tools.redactor.restorer)
+        restorer = self._tools.redactor.restorer
+        tokens = texts.tokens(restorer) if restorer is not None else []
         self._tokens = logprobs.find(texts.logprobs, self._tools.scanner)
         for path, _, match in self._findings:
             self._tools.findings.add(match.type, match.confidence, pointer(path)[:256])
@@ -69,6 +71,7 @@ class Whole:
             self._tools.findings.add(match.type, match.confidence, "/logprobs")
         for path in texts.unreadable:
             self._tools.findings.add("unreadable", 100, pointer(path)[:256])
+        self._findings += tokens
         return True
 
     def take(self) -> bytes:
@@ -105,7 +108,7 @@ class Text:
     def __init__(self, tools: Tools, *, keep: bool) -> None:
         self._tools = tools
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._channel = Channel("", tools.scanner, tools.guard)
+        self._channel = Channel("", tools.scanner, tools.guard, restorer=tools.redactor.restorer)
         self._waiting = ""
         self._offset = 0
         self._keep = keep

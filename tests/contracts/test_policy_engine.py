@@ -206,6 +206,11 @@ def test_an_engine_that_may_read_anything_says_so(make: Make) -> None:
     assert whole.answer_reads is None
 
 
+def test_an_engine_says_whether_it_may_tokenise(make: Make) -> None:
+    assert make(request=rules("request", 'decision := {"allow": true, "redact": {"email": "tokenise"}}')).tokenises
+    assert not make(request=rules("request", "# nothing to tokenise", 'decision := {"allow": true}')).tokenises
+
+
 def test_the_same_document_gets_the_same_decision_each_time(make: Make) -> None:
     engine = make(request=rules("request", 'decision := {"allow": count(input.names) % 2 == 0, "labels": {"a": "b"}}'))
     documents: list[dict[str, Any]] = [{"names": [str(place) for place in range(many)]} for many in range(6)]

@@ -14,6 +14,7 @@ from policies.envoy import read_envoy
 from policies.result import (
     FINDINGS,
     PLANS,
+    TOKENISE,
     TRANSFORMS,
     AnswerDecision,
     RequestDecision,
@@ -46,7 +47,7 @@ GOOD_REQUEST = st.fixed_dictionaries(
     optional={
         "reasons": st.lists(REASON, max_size=4),
         "endpoints": st.lists(st.text(max_size=8), min_size=1, max_size=4, unique=True),
-        "redact": st.dictionaries(st.sampled_from(sorted(FINDINGS)), st.sampled_from(sorted(TRANSFORMS))),
+        "redact": st.dictionaries(st.sampled_from(sorted(FINDINGS)), st.sampled_from(sorted(TRANSFORMS | {TOKENISE}))),
         "labels": st.dictionaries(st.sampled_from(["a", "team-1"]), st.text(max_size=8)),
         "require_approval": st.just(False),
         "limits": st.just({}),
@@ -84,7 +85,8 @@ def junk(read: Read, text: str | bytes) -> None:
 
 def _enforceable(decision: RequestDecision | AnswerDecision) -> None:
     assert set(decision.redact) <= FINDINGS
-    assert set(decision.redact.values()) <= TRANSFORMS
+    transforms = TRANSFORMS | {TOKENISE} if isinstance(decision, RequestDecision) else TRANSFORMS
+    assert set(decision.redact.values()) <= transforms
     assert all(isinstance(name, str) and isinstance(text, str) for name, text in decision.labels.items())
     if isinstance(decision, RequestDecision):
         assert decision.endpoints != ()

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.content.answer import AnswerInspector, AnswerPlan, Ask, Emit, Final
 from gateway.content.patterns import TYPES, PatternScanner
+from gateway.content.tokens import Restorer
 
 SCANNER = PatternScanner()
 KEY = b"tenant-key-for-tests-0123456789ab"
@@ -507,6 +508,7 @@ def inspect(
     coding: str = "",
     decide: Decide = allow,
     end: bool = True,
+    restorer: Restorer | None = None,
 ) -> Result:
     """Feed an answer piece by piece; questions are answered by `decide`."""
     inspector = AnswerInspector(
@@ -517,6 +519,7 @@ def inspect(
         scanner=SCANNER,
         plan=plan or AnswerPlan(redact=MASK_ALL),
         key=KEY,
+        restorer=restorer,
     )
     result = Result(inspector)
     for chunk in chunks:

@@ -23,7 +23,9 @@ from gateway.listener import Listener
 from gateway.routing import Health
 from gateway.secrets import TenantSecrets
 from gateway.settings import Endpoint, Limits, Route, Tenant
+from gateway.settings import Tokens as TokenSettings
 from gateway.sweep import Sweep
+from gateway.tokens import TokenService
 from gateway.upstream import UpstreamPool
 from lineage.actions import Stamp, apply_containment, create_key, release_containment, revoke_key
 from lineage.client import LogClient
@@ -33,12 +35,14 @@ from lineage.paths import Paths
 from lineage.reader import open_reader
 from lineage.record import decode, encode
 from lineage.side import SideStore, TenantKeys
+from lineage.tokens import TokenStore
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.settings import Policy
 from tests.support.logs import data_directory, running_writer
 
 LIMITS = Limits()
+TOKENS = TokenSettings()
 
 Script = Callable[[bytes, Callable[[bytes], None]], Awaitable[bool]]
 """Given a whole request, sends the answer; returns whether the connection stays open."""
@@ -158,6 +162,8 @@ class InProcess:
         self.gateway: Gateway
         self.policy: Source
         self.budget: Budget
+        self.tokens: TokenStore
+        self.meter: Meter
         self.port = 0
         self.key = ""
         self.key_id = ""
@@ -204,6 +210,12 @@ class InProcess:
     async def settle(self) -> None:
         """Everything that was appended without waiting is in the log now: one connection's records keep their order."""
         await self.log.append(encode(Stamp.now("test").head("process.started") | {"role": "test", "slot": 0}))
+
+    async def another_key(self, name: str, tenant: str = "acme") -> str:
+        """A key of another principal."""
+        key, record = create_key(Stamp.now("test"), name=name, tenant=tenant, roles=(), by="tester")
+        await self.log.append(encode(record))
+        return key
 
     async def contain(self, target: str, target_type: Any = "principal") -> str:
         """Contain for a minute; the containment's id."""
@@ -265,6 +277,7 @@ async def in_process(
     limits: Limits = LIMITS,
     routes: Callable[[list[Endpoint]], list[Route]] | None = None,
     roles: Sequence[str] = (),
+    tokens: TokenSettings = TOKENS,
 ) -> AsyncIterator[InProcess]:
     """A worker with a bundle of `modules` (by file name; default: allow and inspect all), one tenant, one key."""
     files = {"request.rego": ALLOW_ALL, "response.rego": INSPECT_ALL} | dict(modules or {})
@@ -293,21 +306,25 @@ async def in_process(
             side = SideStore(Paths(data_dir).side)
             world.budget = budget = Budget(limits.buffered)
             world.policy = Source(engine)
+            secrets = TenantSecrets(TenantKeys(side, load_master_key(data_dir)))
+            world.tokens = TokenStore(Paths(data_dir).side, most=tokens.per_principal)
+            world.meter = meter
             services = Services(
                 boot="gateway-0-TEST",
                 log=log,
                 policy=world.policy,
                 pool=UpstreamPool(limits, sweep),
                 scanner=PatternScanner(),
-                secrets=TenantSecrets(TenantKeys(side, load_master_key(data_dir))),
+                secrets=secrets,
                 meter=meter,
                 steps=Steps(meter),
                 health=Health(),
                 budget=budget,
                 unknown=UnknownCallers("gateway-0-TEST"),
+                tokens=TokenService(world.tokens, meter, tokens),
                 kept=KeptInputs(lambda: log.generation),
             )
-            setup = Setup.of(tables, [Tenant(id="acme", residency=("EU",))], limits)
+            setup = Setup.of(tables, [Tenant(id="acme", residency=("EU",)), Tenant(id="globex")], limits)
             world.gateway = Gateway(services, setup)
             changed.append(world.gateway.on_control)
             listener = Listener(world.gateway, limits, sweep, budget)
@@ -319,6 +336,7 @@ async def in_process(
                 await services.pool.close()
                 sweep.close()
                 await log.close()
+                world.tokens.close()
                 side.close()
                 for server in servers:
                     server.close()

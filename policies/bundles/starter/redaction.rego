@@ -1,7 +1,8 @@
 # What may be in a request, by where it goes
 #
-# data.findings.<type>.<jurisdiction> says allow, refuse or how to redact (mask, drop, hash). What a route exists to
-# carry (data.routes.<route>.carries) passes. A type or jurisdiction that has no entry is refused.
+# data.findings.<type>.<jurisdiction> says allow, refuse or how to redact (mask, drop, hash, or tokenise: the
+# answer gets the value back). What a route exists to carry (data.routes.<route>.carries) passes. A type or
+# jurisdiction that has no entry is refused.
 package cordon.request
 
 transforms(route) := {type: transform |
@@ -11,14 +12,16 @@ transforms(route) := {type: transform |
 }
 
 # A call may be tried on any of its endpoints, so the strictest stance counts. The words are in that order:
-# allow < drop < hash < mask < refuse.
+# allow < drop < hash < mask < tokenise, and whoever refuses has the last say.
 stance(type, route) := "allow" if {
 	type in route.carries
 } else := strictest if {
-	strictest := max({object.get(data.findings, [type, candidate.jurisdiction], "refuse") |
+	said := {object.get(data.findings, [type, candidate.jurisdiction], "refuse") |
 		some candidate in input.candidates
 		candidate.jurisdiction in input.tenant.residency
-	})
+	}
+	not "refuse" in said
+	strictest := max(said)
 } else := "refuse"
 
 refuse contains reason if {

@@ -61,3 +61,17 @@ test_a_route_that_carries_nothing_lets_nothing_through if {
 		with input.content.findings as fixtures.found(["payment_card"])
 		with data.routes as {"openai": {"roles": []}}
 }
+
+test_a_value_may_be_tokenised if {
+	request.decision.redact == {"email": "tokenise"} with input as fixtures.call
+		with data.findings.email as {"EU": "tokenise"}
+		with input.content.findings as fixtures.found(["email"])
+}
+
+test_whoever_refuses_has_the_last_say if {
+	rules == {"redaction.refused"} with input as fixtures.call
+		with input.tenant as fixtures.both
+		with data.findings.email as {"EU": "tokenise", "US": "refuse"}
+		with input.candidates as [fixtures.eu, fixtures.us]
+		with input.content.findings as fixtures.found(["email"])
+}

@@ -276,7 +276,7 @@ def test_an_address_that_no_route_has_is_refused() -> None:
         ('{"allow": false, "reasons": [{"rule": "r1", "detail": "not today", "fix": "wait"}]}', "not today"),
         ('{"allow": "true"}', "allow"),
         ('{"allow": true, "redcat": {}}', "redcat"),
-        ('{"allow": true, "redact": {"email": "tokenise"}}', "tokenise"),
+        ('{"allow": true, "redact": {"email": "tokenize"}}', "tokenise"),
         ('{"allow": true, "require_approval": true}', "require_approval"),
         ('{"reasons": []}', "allow"),
     ],

@@ -205,7 +205,7 @@ def test_no_endpoint_at_all_denies() -> None:
         {"email": True},
         {"email": ["mask"]},
         {"email": {"mask": 1}},
-        {"email": "tokenise"},
+        {"email": "tokenize"},
         {"email": "allow"},
         {"e-mail": "mask"},
         {"unreadable": "mask"},
@@ -224,6 +224,12 @@ def test_every_finding_type_can_be_redacted(transform: str) -> None:
     redact = dict.fromkeys(FINDINGS, transform)
     assert request(redact=redact).redact == redact
     assert answer(redact=redact).redact == redact
+
+
+def test_values_are_tokenised_in_requests_only() -> None:
+    redact = dict.fromkeys(FINDINGS, "tokenise")
+    assert request(redact=redact).redact == redact
+    assert "only values of a request are tokenised" in fault(answer(redact={"email": "tokenise"}))
 
 
 @pytest.mark.parametrize("value", [True, None, 0, "false", [], {}])

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from policies import samples, schemas
-from policies.result import FINDINGS, TRANSFORMS, read_answer, read_request
+from policies.result import FINDINGS, TOKENISE, TRANSFORMS, read_answer, read_request
 
 NAMES: list[schemas.Name] = ["input.request", "input.response", "result.request", "result.response"]
 
@@ -33,9 +33,10 @@ def test_the_samples_that_admission_tries_are_documents() -> None:
 
 
 def test_findings_and_transforms_are_those_that_are_enforced() -> None:
-    redact = schemas.load("result.request")["properties"]["redact"]
-    assert set(redact["propertyNames"]["enum"]) == FINDINGS
-    assert set(redact["additionalProperties"]["enum"]) == TRANSFORMS
+    for name, transforms in (("request", TRANSFORMS | {TOKENISE}), ("response", TRANSFORMS)):
+        redact = schemas.load(f"result.{name}")["properties"]["redact"]
+        assert set(redact["propertyNames"]["enum"]) == FINDINGS
+        assert set(redact["additionalProperties"]["enum"]) == transforms
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_findings_and_transforms_are_those_that_are_enforced() -> None:
         {"allow": "true"},
         {"allow": 1},
         {"allow": True, "redcat": {}},
-        {"allow": True, "redact": {"email": "tokenise"}},
+        {"allow": True, "redact": {"email": "tokenize"}},
         {"allow": True, "redact": {"dna": "mask"}},
         {"allow": True, "require_approval": True},
         {"allow": True, "limits": {"tokens": 1}},
