@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from gateway.peer import FAULTS
+
 
 class Known(NamedTuple):
     """One code at one stage: the HTTP statuses that it comes with, its meaning, and the remedy."""
@@ -37,6 +39,22 @@ STAGES: Final[Mapping[str, str]] = {
 
 _RESEND = "Send one well-formed HTTP/1.1 message; ordinary clients and proxies do."
 _RETRY = "Try again; where it lasts, raise the limit or the number of workers."
+
+_REMEDIES: Final[Mapping[str, str]] = {
+    "no_certificate": "Connect with a certificate of one of the authorities in `gateway.tls.client_ca`.",
+    "unreadable_certificate": "Have one issued with few and plain names.",
+    "resumed_session": "Let the client connect anew.",
+    "untrusted_certificate": "Have one issued by an authority that is configured, or configure its authority.",
+    "authority_certificate": "Have one issued to the client.",
+    "wrong_purpose": "Have one issued with the extended key usage clientAuth.",
+    "expired_certificate": "Renew it.",
+    "revoked_certificate": "Have another one issued.",
+    "no_crl": "Put the issuer's revocation list where `gateway.tls.crl` says.",
+    "crl_expired": "Renew the issuer's revocation list.",
+    "ambiguous_certificate": "Have one issued with one of the names, or mend the mapping.",
+    "changed_identity": "Send the call again; it is decided by what the certificate stands for now.",
+}
+"""What is to be done about each fault of a client certificate."""
 
 CODES: Final[Mapping[tuple[str, str], Known]] = {
     # Framing
@@ -129,16 +147,20 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
         "Look it up with `cordon key list`; a vendor's own key and a reader token are no caller's keys.",
     ),
     ("identity", "expired_key"): Known(
-        (401,), "The key's time is over; the client is told the same as for an unknown one.",
+        (401,), "The key's time is over; before the call began, the client is told the same as for an unknown one.",
         "Make a new one with `cordon key create`.",
     ),
     ("identity", "unknown_tenant"): Known(
-        (401,), "The key's tenant is no longer configured; the client is told the same as for an unknown key.",
-        "Put the tenant back into `tenants`, or make a key of another.",
+        (401,), "The tenant of the key or the client certificate is not configured.",
+        "Put the tenant into `tenants`, or make a key of another.",
     ),
     ("identity", "revoked_key"): Known(
         (401,), "The key was revoked while the call was on its way.", "Make a new one with `cordon key create`."
     ),
+    ("identity", "two_identities"): Known(
+        (401,), "The key and the client certificate stand for different principals.", "Use one of the two."
+    ),
+    **{("identity", code): Known((401,), meaning, _REMEDIES[code]) for code, meaning in FAULTS.items()},
     # Routing and containment
     ("routing", "no_route"): Known(
         (404,), "No route has this host or path prefix.", "Check the client's base URL against `routes`."

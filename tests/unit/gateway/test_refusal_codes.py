@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from gateway import fields, flow
+from gateway import fields, flow, peer
 from gateway.content.errors import Code
 from gateway.errors import Refusal
 from gateway.refusal_codes import CODES, STAGES
@@ -32,6 +32,7 @@ COMPUTED = {
     ("fields.py", "check_bytes"): {(400, code) for code, _ in fields._FAULTS.values()} | {(400, "control_byte")},
     ("request_head.py", "_only"): {(400, "host"), (400, "content_length"), (400, "transfer_encoding")},
 }
+CERTIFICATES = ("peer.py", "confirmed")  # any fault of a client certificate
 SHORT = {"_unknown": (401, "identity"), "_refused": (400, "framing")}
 
 
@@ -60,6 +61,8 @@ def _of_call(file: str, function: str, call: ast.Call) -> Iterator[tuple[str, st
         known = _constants(call, 3)
         if known:
             yield known[1], known[2], known[0]
+        elif place == CERTIFICATES:
+            yield from (("identity", code, 401) for code in peer.FAULTS)
         else:
             assert place in HANDED_ON, f"{place}: a computed code, line {call.lineno}"
     elif (name, file) in {("_unknown", "identity.py"), ("_refused", "normalise.py")}:
