@@ -121,7 +121,7 @@ class CallTokens:
                     body = content.render(redact, key, model, issuer)
             except ContentError as error:
                 if error.code == "too_large":
-                    raise Refusal(413, "inspection", "too_large", f"The request's body: {error.detail}.") from error
+                    raise Refusal(413, "inspection", error.code, f"The request's body: {error.detail}.") from error
                 raise Refusal(503, "lineage", "tokens_unavailable", f"The request's body: {error.detail}.") from error
             if not await self._keep(issuer):
                 self._restorer = Restorer(issuer.issued, self._look_up, self._plain)

@@ -23,6 +23,7 @@ HANDED_ON = {
     ("identity.py", "_unknown"),
     ("connection.py", "_malformed"),  # any FramingError
     ("flow.py", "_inspect"),  # any ContentError of the request
+    ("tokens.py", "render"),  # `too_large` of the request, as in flow.py
     ("relay.py", "run"),  # any ContentError of the answer; `code` is one of the two texts beside it
 }
 # Answers that are malformed end as an UpstreamError.
