@@ -138,6 +138,9 @@ class Documents:
     """
 
     def __init__(self, tenants: Mapping[str, Tenant], routes: Sequence[Route]) -> None:
+        # A client may well show a secret of its own where an upstream wants one.
+        own = {each.credential_header.encode() for route in routes for each in route.endpoints}
+        hidden = frozenset(SECRET_HEADERS | own)
         endpoints = {
             (endpoint.id, healthy): orjson.Fragment(orjson.dumps(_endpoint(endpoint) | {"healthy": healthy}))
             for route in routes
@@ -159,7 +162,7 @@ class Documents:
             "content": _CONTENT,
         }
         request: Parts = common | {
-            "attributes": _Made(_attributes, None),
+            "attributes": _Made(partial(_attributes, hidden), None),
             "parsed_path": _Made(lambda at: at.subject.path.split("/")[1:], "subject.path"),
             "parsed_query": _Made(_parsed_query, "subject.query"),
             "parsed_body": _Made(lambda at: at.content.body, None),
@@ -286,14 +289,14 @@ def _parsed_query(at: _Moment) -> object:
     return parse_qs(at.subject.query, keep_blank_values=True) if at.subject.query else {}
 
 
-def _attributes(at: _Moment) -> object:
+def _attributes(hidden: frozenset[bytes], at: _Moment) -> object:
     subject = at.subject
     http = {
         "id": subject.call,
         "method": subject.method,
         "path": f"{subject.path}?{subject.query}" if subject.query else subject.path,
         "host": subject.host,
-        "headers": _headers(subject.headers, at.mask),
+        "headers": _headers([field for field in subject.headers if field[0] not in hidden], at.mask),
     }
     return {"request": {"http": http}, "source": {"address": {"socketAddress": {"address": subject.source}}}}
 
@@ -301,8 +304,6 @@ def _attributes(at: _Moment) -> object:
 def _headers(headers: Iterable[tuple[bytes, bytes]], mask: Callable[[str], str] | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers:
-        if name in SECRET_HEADERS:
-            continue
         key, text = name.decode("latin-1"), value.decode("latin-1")
         if mask is not None:
             text = mask(text)

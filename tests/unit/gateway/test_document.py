@@ -173,3 +173,13 @@ def test_policy_sees_a_certificate_where_one_stands_for_the_caller_and_nothing_e
         }
         keyed = orjson.loads(DOCUMENTS.request(subject(), CONTENT, [EU], lambda _: True, reads=reads))
         assert "certificate" not in keyed["principal"]
+
+
+def test_a_header_that_an_upstream_wants_its_secret_in_is_no_header_for_policy() -> None:
+    endpoint = Endpoint(id="e", url="http://127.0.0.1:9", credential_header="private-token", credential="env:X")
+    route = Route(id="r", kind="http", prefix="/r", endpoints=(endpoint,))
+    documents = Documents({"acme": Tenant(id="acme")}, [route])
+    headers = [(b"private-token", b"secret"), (b"accept", b"*/*")]
+    shown = documents.request(subject(headers=headers, route=route), CONTENT, [endpoint], lambda _: True)
+    assert b"secret" not in shown
+    assert orjson.loads(shown)["attributes"]["request"]["http"]["headers"] == {"accept": "*/*"}
