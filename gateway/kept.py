@@ -23,10 +23,15 @@ SHARED_SECONDS: Final = 60.0
 
 
 class Kept(NamedTuple):
-    """What a record has of its input: the digest that it names, and the blob where it has to be sent along."""
+    """What a record has of its input: the digest that it names, and the blob where it has to be sent along.
+
+    `key` and `generation`: what others are to find the blob by, once the log has it; None where it is not shared.
+    """
 
     digest: str = ""
     blob: bytes | None = None
+    key: tuple[str, bytes] | None = None
+    generation: int = 0
 
 
 NOTHING: Final = Kept()
@@ -50,12 +55,18 @@ class KeptInputs:
         if sent is not None and sent[1] > now and sent[2] == self._generation():
             return Kept(sent[0])
         blob = secrets.seal(document)
-        digest = blob_digest(blob)
-        if size <= LONGEST_SHARED:
-            if len(self._sent) >= MOST_SHARED:
-                self._sent.clear()
-            self._sent[key] = (digest, now + SHARED_SECONDS, self._generation())
-        return Kept(digest, blob)
+        return Kept(blob_digest(blob), blob, key if size <= LONGEST_SHARED else None, self._generation())
+
+    def sent(self, kept: Kept) -> None:
+        """The log took the record that the blob was sent with: only now may others name it.
+
+        A call that ends before its intent has sent nothing, and one whose intent is refused may have.
+        """
+        if kept.key is None:
+            return
+        if len(self._sent) >= MOST_SHARED:
+            self._sent.clear()
+        self._sent[kept.key] = (kept.digest, time.monotonic() + SHARED_SECONDS, kept.generation)
 
     def forget(self) -> None:
         """The log did not take a record: nobody knows which blobs it has."""

@@ -77,6 +77,8 @@ class Relay:
         finally:
             call.committing = False
         call.recorded = True
+        if side is not None and self._services.kept is not None:
+            self._services.kept.sent(call.kept)
         if call.cut is not None:
             raise call.cut
         self._services.steps.intent.observe(time.perf_counter() - began)

@@ -22,6 +22,9 @@ from lineage.sqlite_file import FAILURES, unavailable
 MOST_LOOSE: Final = 1_000
 """Most loose values of a scope: each request of the scope is searched for them."""
 
+LARGEST_LOOSE: Final = 131_072
+"""Most sealed bytes of them: what they are searched with is made anew when there is another one, and takes long."""
+
 _REMEMBERED: Final = 1_000
 _PRAGMAS: Final = (
     *("page_size=16384", "journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "trusted_schema=OFF"),
@@ -102,12 +105,17 @@ class TokenStore:
         # Tokens written for a principal since its number was looked at: to count them takes long, and is done seldom.
         self._unchecked: dict[str, int] = {}
         self._turn = threading.RLock()
+        # Who only reads waits for no writer, in this process or another: each call of a worker reads.
+        self._reading = threading.Lock()
         make_private_file(path)
-        with self._turn, self._explained():
-            self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        with self._explained():
+            self._db, self._reader = (
+                sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False) for _ in range(2)
+            )
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_SCHEMA)
+            self._reader.execute("PRAGMA query_only=ON")
 
     def keep(self, scope: Scope, tokens: Sequence[Kept], now: int, expires: int) -> list[str]:
         """See `Tokens.keep`. Tokens that have most of their time left are not written again."""
@@ -164,22 +172,26 @@ class TokenStore:
     def _bound_loose(db: sqlite3.Connection, scope: Scope, now: int, written: Sequence[Kept]) -> None:
         if not any(token.loose for token in written):
             return
-        sql = "SELECT count(*) FROM tokens WHERE scope = ? AND loose = 1 AND expires > ?"
-        if db.execute(sql, (scope.id, now)).fetchone()[0] > MOST_LOOSE:
-            raise TokensFull(f"more than {MOST_LOOSE} live tokens stand for values that only their context gives away")
+        sql = "SELECT count(*), sum(length(sealed)) FROM tokens WHERE scope = ? AND loose = 1 AND expires > ?"
+        count, size = db.execute(sql, (scope.id, now)).fetchone()
+        if count > MOST_LOOSE or (size or 0) > LARGEST_LOOSE:
+            raise TokensFull(
+                f"more than {MOST_LOOSE} live tokens, or {LARGEST_LOOSE} bytes, stand for values that only their"
+                " context gives away"
+            )
 
     def find(self, scope: Scope, token: str, now: int) -> Kept | None:
         """See `Tokens.find`."""
         sql = "SELECT token, mark, loose, sealed FROM tokens WHERE scope = ? AND token = ? AND expires > ?"
-        with self._turn, self._explained():
-            row = self._db.execute(sql, (scope.id, token, now)).fetchone()
+        with self._reading, self._explained():
+            row = self._reader.execute(sql, (scope.id, token, now)).fetchone()
         return None if row is None else _kept(row)
 
     def loose(self, scope: Scope, now: int) -> list[Kept]:
         """See `Tokens.loose`."""
         sql = "SELECT token, mark, loose, sealed FROM tokens WHERE scope = ? AND loose = 1 AND expires > ?"
-        with self._turn, self._explained():
-            return [_kept(row) for row in self._db.execute(sql, (scope.id, now)).fetchall()]
+        with self._reading, self._explained():
+            return [_kept(row) for row in self._reader.execute(sql, (scope.id, now)).fetchall()]
 
     def forget(self, now: int, *, limit: int = 1_000) -> int:
         """See `Tokens.forget`."""
@@ -210,8 +222,9 @@ class TokenStore:
 
     def close(self) -> None:
         """See `Tokens.close`."""
-        with self._turn:
+        with self._turn, self._reading:
             self._db.close()
+            self._reader.close()
 
 
 def _kept(row: tuple[str, bytes, int, bytes]) -> Kept:

@@ -27,6 +27,8 @@ def parse_strict(raw: bytes) -> tuple[Json, bytes]:
     value = _load(raw)
     if isinstance(value, dict | list):
         _check_values(value)
+    elif type(value) is int:
+        _integer(str(value))
     canonical = dump(value)
     # A text that equals its own canonical form cannot hold a key twice or a number that was changed by reading.
     if canonical != raw:

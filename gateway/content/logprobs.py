@@ -12,19 +12,27 @@ Entry = dict[str, Json]
 
 
 def lists_of(value: Json) -> Iterator[tuple[str, list[Json]]]:
-    """The lists of entries in a `logprobs` field: the list itself, or those of content and refusal.
-
-    The parallel lists of the old completions API are emptied of alternatives and tokens, which cannot be masked one
-    by one.
-    """
+    """The lists of entries in a `logprobs` field: the list itself, or those of content and refusal."""
+    thin([value])
     if isinstance(value, list):
         yield "content", value
     elif isinstance(value, dict):
-        if "tokens" in value:
-            value["tokens"] = value["top_logprobs"] = None
         for name, entries in value.items():
             if isinstance(entries, list) and entries and isinstance(entries[0], dict):
                 yield name, entries
+
+
+def thin(values: list[Json]) -> bool:
+    """Empty the parallel lists of the old completions API of tokens and alternatives; whether there was one.
+
+    They cannot be masked one by one. What is emptied later than it was looked at leaves findings without a place.
+    """
+    emptied = False
+    for value in values:
+        if isinstance(value, dict) and "tokens" in value and (value["tokens"] or value.get("top_logprobs")):
+            value["tokens"] = value["top_logprobs"] = None
+            emptied = True
+    return emptied
 
 
 def token_of(entry: Entry) -> str:

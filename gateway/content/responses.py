@@ -44,6 +44,9 @@ _TOLD: Final = ("arguments", "input", "code", "command", "text", "refusal", "tra
 _OF_PART: Final = {"reasoning_text": "reasoning", "summary_text": "summary"}
 _LARGEST: Final = 2**53
 
+ITEMS: Final = 4_096
+"""Most items of one stream that have an id."""
+
 
 class Responses:
     """Reads the events; None for those of other protocols, and for those that have no rule here.
@@ -54,6 +57,7 @@ class Responses:
     def __init__(self) -> None:
         self.seen = False
         self.sequence = -1
+        self._items: dict[str, str | int] = {}
 
     def read(self, name: str, value: dict[str, Json]) -> Reading | None:
         """See `Dialect.read`."""
@@ -72,12 +76,32 @@ class Responses:
             return Reading([], "all", unreadable=True)
         stem, _, moment = kind.rpartition(".")
         if stem in _PARTS:
-            return _part(stem, moment, value)
+            return _part(stem, moment, value, *self._item(value))
         if "delta" in value or stem in _TEXTS:
-            return _text(stem, moment, value)
+            return _text(stem, moment, value, *self._item(value))
         if "item" in value or "part" in value:
-            return _part("response.output_item" if "item" in value else "response.content_part", moment, value)
+            stem = "response.output_item" if "item" in value else "response.content_part"
+            return _part(stem, moment, value, *self._item(value))
         return None
+
+    def _item(self, value: Mapping[str, Json]) -> tuple[Key, bool]:
+        """The item that an event belongs to, and whether it is known by its place.
+
+        Some clients put texts together by the item's place, others by its id: one text must not seem to be two.
+        """
+        index, item = _whole_number(value, "output_index"), value.get("item")
+        told = value.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
+        name = told if isinstance(told, str) else ""
+        if not name:
+            return ("output", "" if index is None else index), index is not None
+        known = self._items.get(name)
+        if index is not None and isinstance(known, str):
+            raise ContentError("malformed", "an item that had no place gets one in the middle of the stream")
+        step = index if index is not None else name if known is None else known
+        if known is None and len(self._items) >= ITEMS:
+            raise ContentError("too_large", f"the stream has more than {ITEMS} items")
+        self._items[name] = step
+        return ("output", step), isinstance(step, int)
 
 
 def whole_response(value: Json) -> list[tuple[bool, str]] | None:
@@ -110,9 +134,8 @@ def _life(kind: str, value: Mapping[str, Json]) -> Reading:
     return Reading(pieces, "all", terminal=terminal)
 
 
-def _text(stem: str, moment: str, value: dict[str, Json]) -> Reading:
+def _text(stem: str, moment: str, value: dict[str, Json], item: Key, placed: bool) -> Reading:
     """A piece of a text, or all of it."""
-    item, placed = _item(value)
     list_name, field = _TEXTS.get(stem, (stem, "arguments" if "arguments" in stem else "delta"))
     at = (*item, list_name, _index(value, list_name)) if list_name else item
     pieces: list[Piece] = []
@@ -133,9 +156,8 @@ def _text(stem: str, moment: str, value: dict[str, Json]) -> Reading:
     return Reading(pieces, "own" if pieces else "group", item)
 
 
-def _part(stem: str, moment: str, value: dict[str, Json]) -> Reading:
+def _part(stem: str, moment: str, value: dict[str, Json], item: Key, placed: bool) -> Reading:
     """An item or a part of one: begun, as a rule empty, or ended with all that it holds."""
-    item, placed = _item(value)
     list_name = _PARTS[stem]
     at = (*item, list_name, _index(value, list_name)) if list_name else item
     copy = BEGUN if moment == "added" else stem
@@ -179,16 +201,13 @@ def _part_texts(pieces: list[Piece], at: Key, part: Json, copy: str) -> None:
             pieces.append(Piece((*at, field), part, name, text, copy))
 
 
-def _item(value: Mapping[str, Json]) -> tuple[Key, bool]:
-    """The item that an event belongs to, and whether the event says so by the item's place."""
-    index = value.get("output_index")
-    if type(index) is int:
-        return ("output", index), True
-    item = value.get("item")
-    name = value.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
-    return ("output", name if isinstance(name, str) else ""), False
-
-
 def _index(value: Mapping[str, Json], list_name: str) -> int:
-    index = value.get("command_index" if list_name in ("command", "output") else f"{list_name}_index")
-    return index if type(index) is int else 0
+    return _whole_number(value, "command_index" if list_name in ("command", "output") else f"{list_name}_index") or 0
+
+
+def _whole_number(value: Mapping[str, Json], name: str) -> int | None:
+    """A place; ContentError where two readers could take it for different ones."""
+    number = value.get(name)
+    if number is None or type(number) is int:
+        return number
+    raise ContentError("malformed", f"`{name}` of an event is not a whole number")

@@ -174,7 +174,9 @@ class EventMachine:
         held.pieces.append((channel, channel.push(text), piece))
         held.size += len(text)
         container[name] = ""  # type: ignore[index]
-        self._lengths[copy] = self._lengths.get(copy, 0) + len(text)
+        # A text that is begun is not said in pieces as well: it counts as one of them.
+        said = "" if copy == BEGUN else copy
+        self._lengths[said] = self._lengths.get(said, 0) + len(text)
         self._report(channel, channel.advance(final=True))
 
     def _is_label(self, piece: Piece) -> bool:
@@ -228,6 +230,8 @@ class EventMachine:
             return
         held.size += len(rest)
         texts = Texts(value)
+        if logprobs.thin(texts.logprobs):
+            texts = Texts(value)
         held.findings = texts.scan(self._scanner)
         if self._guard is not None:
             held.findings += texts.blocked(self._guard, self._redactor.restorer)
@@ -284,12 +288,15 @@ class EventMachine:
         event = held.event
         if event.data is None:
             return b"" if self._lines else sse.write_comment(event.name)
-        self._fill(held)
-        for tokens in held.tokens:
-            tokens.remove(set(self._redactor.redact))
+        dropped = self._fill(held)
         value = held.value
         if held.findings:
             value = replace(value, held.findings, self._redactor)
+        # Only now: findings are found again by the place that they had in their list.
+        for entries, entry in dropped:
+            entries[:] = [item for item in entries if item is not entry]
+        for tokens in held.tokens:
+            tokens.remove(set(self._redactor.redact))
         if value is not None:
             data = dump(value)
         elif held.pieces:
@@ -298,8 +305,8 @@ class EventMachine:
             data = event.data
         return data + b"\n" if self._lines else sse.write(event.name, data, event.id)
 
-    def _fill(self, held: Held) -> None:
-        """Put what became of the pieces back into the event."""
+    def _fill(self, held: Held) -> list[tuple[list[Json], logprobs.Entry]]:
+        """Put what became of the pieces back into the event; returns the log probabilities that have to go."""
         redactor = self._redactor
         dropped: list[tuple[list[Json], logprobs.Entry]] = []
         for channel, start, (key, container, name, original, copy) in held.pieces:
@@ -312,5 +319,4 @@ class EventMachine:
             container[name] = text  # type: ignore[index]
             if self._keep_texts and key[-1] in _ANSWER_TEXT:
                 self.texts.setdefault((copy, held.number, *key) if copy else key, []).append(text)
-        for entries, entry in dropped:
-            entries[:] = [item for item in entries if item is not entry]
+        return dropped

@@ -41,6 +41,10 @@ TOKEN: Final = re.compile(rf"\[(?:{'|'.join(LABELS.values())})_[{ALPHABET}]{{{LE
 LOOK_UPS: Final = 256
 """Most tokens of one answer that its own request did not issue and that are looked up; further ones stay."""
 
+MOST_RESTORED: Final = 8 << 20
+"""Most characters of values put back in one answer, counted each time they are looked at: a value of some hundred
+characters takes the place of a token of twenty, and an answer that repeats it must not become as much larger."""
+
 _MARK: Final = 16
 _TURNS: Final = 8
 _ROUNDS: Final = 8
@@ -152,14 +156,21 @@ class Restorer:
         self._look_up = look_up
         self._scanner = scanner
         self._left = LOOK_UPS
+        self._room = MOST_RESTORED
 
     def matches(self, text: str, start: int = 0, stop: int | None = None, *, is_json: bool = False) -> list[Match]:
-        """The tokens in text[start:stop] that are to be restored, in order; what stands before is context."""
+        """The tokens in text[start:stop] that are to be restored, in order; what stands before is context.
+
+        ContentError where the values of this answer become too much.
+        """
         stop = len(text) if stop is None else stop
         found: list[tuple[Match, Value]] = []
         for match in TOKEN.finditer(text, start, stop):
             value = self._value(match.group())
             if value is not None:
+                self._room -= len(value.text)
+                if self._room < 0:
+                    raise ContentError("too_large", f"its tokens stand for more than {MOST_RESTORED} characters")
                 found.append((Match(RESTORE, match.start(), match.end(), 100), value))
         for _ in range(_ROUNDS):
             lost = self._lost(text[:stop], found, is_json)

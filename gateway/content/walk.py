@@ -99,6 +99,16 @@ _KNOWN_NAMES = frozenset(
         "enum",
     ]
 )
+_ANSWER_NAMES = frozenset(
+    {"call_id", "citations", "code", "command", "completion", "container_id"}
+    | {"data", "detail", "effort", "encrypted_content", "file_id", "item_id"}
+    | {"media_type", "native_finish_reason", "obfuscation", "output_text", "partial_json", "phase"}
+    | {"provider", "reasoning", "reasoning_content", "response", "signature", "source"}
+    | {"status", "summary", "thinking", "title", "transcript", "url"}
+    | {"verbosity"}
+)
+"""Names of a vendor's that an answer is made of, beside the known ones: no pattern is looked for in them."""
+
 SMALLEST_NUMBER = 1_000_000
 """Smaller numbers are not looked at."""
 
@@ -243,9 +253,13 @@ class Texts:
             shown = [(text, place[1]) for text, place in zip(texts, self._placed(), strict=True)]
         if not guard.occurs(WALL.join(text for text, _ in shown)):
             return found
-        for (text, shift), (path, _, _) in zip(shown, self._placed(), strict=True):
-            value = text[shift:] if shift <= len(text) else text
-            found += [Finding(path, False, match) for match in guard.search(value, 0, final=True)]
+        for (text, shift), (path, _, own) in zip(shown, self._placed(), strict=True):
+            parts = [(False, text[shift:])] if shift <= len(text) else []
+            name = text[: shift - 1]
+            if own and name not in _KNOWN_NAMES and name not in _ANSWER_NAMES:
+                parts.append((True, name))
+            for in_key, part in parts:
+                found += [Finding(path, in_key, match) for match in guard.search(part, 0, final=True)]
         return found
 
     def _placed(self) -> list[tuple[Path, int, bool]]:
@@ -264,11 +278,12 @@ def _disarmed(text: str, shift: int) -> str:
 
 def _restored(text: str, place: tuple[Path, int, bool], restorer: Restorer) -> tuple[str, int]:
     """A text as the client will get it, and where in it the value begins."""
-    path, shift, _ = place
-    value = text[shift:] if shift <= len(text) else text
-    is_json = _is_arguments(path)
-    matches = restorer.matches(value, is_json=is_json)
-    return restorer.preview(value, matches, 0, len(value), is_json=is_json), 0
+    path, shift, own = place
+    name, value, is_json = text[: shift - 1], text[shift:], _is_arguments(path)
+    if own:
+        name = restorer.preview(name, restorer.matches(name), 0, len(name))
+    value = restorer.preview(value, restorer.matches(value, is_json=is_json), 0, len(value), is_json=is_json)
+    return name + NAME + value, len(name) + 1
 
 
 def _is_arguments(path: Path) -> bool:

@@ -59,6 +59,8 @@ class Whole:
         if isinstance(model, str):
             self.model = mask("model") if self._tools.scanner.scan(model) else model[:128]
         texts = Texts(value)
+        if logprobs.thin(texts.logprobs):
+            texts = Texts(value)
         self._findings = texts.scan(self._tools.scanner)
         if self._tools.guard is not None:
             self._findings += texts.blocked(self._tools.guard, self._tools.redactor.restorer)
@@ -79,9 +81,10 @@ class Whole:
         if not self._read or self._taken or self._tools.findings.pending:
             return b""
         self._taken = True
+        value = replace(self._value, self._findings, self._tools.redactor)
+        # Only now: findings are found again by the place that they had in their list.
         for tokens in self._tokens:
             tokens.remove(set(self._tools.redactor.redact))
-        value = replace(self._value, self._findings, self._tools.redactor)
         if self._keep:
             self._texts = [text for answer, text in self._dialect.whole(value) if answer]
         return dump(value)

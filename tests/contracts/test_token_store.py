@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lineage.errors import LogUnavailable
-from lineage.tokens import MOST_LOOSE, Kept, Scope, Tokens, TokensFull, TokenStore
+from lineage.tokens import LARGEST_LOOSE, MOST_LOOSE, Kept, Scope, Tokens, TokensFull, TokenStore
 
 BOB = Scope("acme/bob", b"b" * 16)
 TALK = Scope("acme/bob", b"t" * 16)
@@ -136,3 +137,30 @@ def test_a_table_that_cannot_be_written_or_read_says_so(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(LogUnavailable):
         TokenStore(path, most=5)
+
+
+def test_loose_values_of_a_scope_are_bounded_together(opened: Opener) -> None:
+    """All of them are looked for in each request: the time that takes is bounded by their size."""
+    store = opened()
+    large = [Kept(f"t{number}", b"m" * 16, True, b"x" * (LARGEST_LOOSE // 4)) for number in range(5)]
+    store.keep(BOB, large[:4], 0, 100)
+    with pytest.raises(TokensFull, match="context"):
+        store.keep(BOB, large[4:], 0, 100)
+    assert len(store.loose(BOB, 0)) == 4
+
+
+def test_who_reads_waits_for_no_writer(opened: Opener, tmp_path: Path) -> None:
+    """A worker reads in its event loop: a table that somebody holds must not hold up all its calls."""
+    store = opened()
+    store.keep(BOB, [kept("a", loose=True)], 0, 100)
+    with sqlite3.connect(tmp_path / "side.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = threading.Thread(target=store.keep, args=(BOB, [kept("b")], 0, 100))
+        writing.start()
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert store.find(BOB, "a", 0) is not None and len(store.loose(BOB, 0)) == 1
+        assert time.monotonic() - began < 1 and writing.is_alive()
+        other.execute("COMMIT")
+    writing.join(10)
+    assert store.find(BOB, "b", 0) is not None

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.content.answer import AnswerInspector, AnswerLimits, AnswerPlan, Ask, Emit, Final
 from gateway.content.errors import ContentError
+from gateway.content.json_text import Json
 from tests.support.content import (
     KEY,
     MASK_ALL,
@@ -407,3 +408,32 @@ def test_a_model_name_with_a_finding_is_not_shown() -> None:
     assert MAIL not in str(inspect([body], media_type=JSON).inspector.model)
     event = b'data: {"model":"a@b.org","choices":[]}\n\ndata: [DONE]\n\n'
     assert MAIL not in str(inspect([event]).inspector.model)
+
+
+ENTRIES: list[Json] = [
+    {"token": MAIL, "logprob": -1, "top_logprobs": []},
+    {"token": " now ", "logprob": -1, "top_logprobs": [{"token": "mike@corp.example", "logprob": -2}]},
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_log_probability_that_goes_does_not_hide_what_is_found_in_the_next(streamed: bool) -> None:
+    choice: dict[str, Json] = {"index": 0, "logprobs": {"content": ENTRIES}}
+    if streamed:
+        choice["delta"] = {"content": f"{MAIL} now "}
+        data = b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+        data += b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        result = inspect([data])
+    else:
+        choice["message"] = {"content": f"{MAIL} now "}
+        result = inspect([json.dumps({"choices": [choice]}).encode()], media_type="application/json")
+    assert MAIL.encode() not in result.data and b"mike" not in result.data
+    assert result.data.count(b'"token":" now "') == 1
+
+
+def test_the_parallel_lists_of_old_completions_are_emptied_before_they_are_looked_at() -> None:
+    choice = {"text": f"{MAIL} now", "logprobs": {"tokens": [MAIL, " now"], "top_logprobs": [{MAIL: -1.0}, None]}}
+    result = inspect([json.dumps({"choices": [choice]}).encode()], media_type="application/json")
+    assert json.loads(result.data)["choices"] == [
+        {"text": "[EMAIL] now", "logprobs": {"tokens": None, "top_logprobs": None}}
+    ]

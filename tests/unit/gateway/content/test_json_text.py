@@ -112,3 +112,9 @@ def test_an_answer_keeps_integers_of_64_bits_and_the_last_of_two_equal_names() -
 def test_values_without_a_json_form_are_refused() -> None:
     with pytest.raises(ContentError):
         dump({"a": 2**70})
+
+
+@pytest.mark.parametrize("raw", [b"9007199254740993", b"-9007199254740993", b"18446744073709551615"])
+def test_a_number_that_is_the_whole_body_has_the_same_bound(raw: bytes) -> None:
+    with pytest.raises(ContentError, match="beyond"):
+        parse_strict(raw)

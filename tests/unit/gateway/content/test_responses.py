@@ -52,7 +52,6 @@ def written(result: Result) -> str:
         ("shell_call_command.delta", AT | {"command_index": 4}, ("output", 2, "command", 4, "command")),
         ("audio.transcript.delta", {}, ("output", "", "transcript", 0, "transcript")),
         ("output_text.delta", {"item_id": "m"}, ("output", "m", "content", 0, "text")),
-        ("output_text.delta", {"output_index": True, "content_index": "x"}, ("output", "", "content", 0, "text")),
         ("new_thing.delta", AT, ("output", 2, "response.new_thing", 0, "delta")),
         ("new_arguments.delta", AT, ("output", 2, "response.new_arguments", 0, "arguments")),
     ],
@@ -327,3 +326,33 @@ def test_a_finding_in_a_number_of_an_event_is_seen_every_time() -> None:
     assert b"4111" not in result.data
     plain = stream(*(each | {"sequence_number": number} for number, each in enumerate(deltas("a ", "b "))))
     assert [each.get("sequence_number") for each in events_of(plain.data)] == [0, 1, None]
+
+
+@pytest.mark.parametrize("place", [{"output_index": True}, {"output_index": 0.0}, {"content_index": "0"}])
+def test_a_place_that_is_no_whole_number_is_refused(place: dict[str, Any]) -> None:
+    """Some readers take it for the number beside it, others for another place."""
+    with pytest.raises(ContentError, match="whole number"):
+        stream(*deltas("a@b"), *deltas(".org now ", **place))
+
+
+def test_a_text_whose_item_is_named_by_its_place_and_then_by_its_id_alone_is_one_text() -> None:
+    first, second = deltas("a@b", item_id="m"), [event("output_text.delta", delta=".org now ", item_id="m")]
+    assert written(stream(*first, *second)) == "[EMAIL] now "
+    with pytest.raises(ContentError, match="in the middle"):
+        stream(*second, *first)
+
+
+def test_items_with_an_id_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.content.responses.ITEMS", 3)
+    reader = Responses()
+    for number in (0, 1, 2, 0):
+        reader.read("", event("output_item.added", output_index=number, item={"id": f"i{number}"}))
+    with pytest.raises(ContentError, match="more than 3 items"):
+        reader.read("", event("output_item.added", output_index=3, item={"id": "i3"}))
+
+
+def test_texts_that_are_begun_count_beside_those_that_come_in_pieces() -> None:
+    call = {"type": "function_call", "arguments": "12345678"}
+    begun = event("output_item.added", output_index=1, item=call)
+    result = stream(begun, *deltas("12345678"), plan=AnswerPlan(max_chars=10))
+    assert [ask.types for ask in result.asks] == [("too_long",)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import pytest
 
 from gateway.content.answer import AnswerPlan
 from gateway.content.errors import ContentError
+from gateway.content.guard import guard
 from gateway.content.json_text import Json
 from gateway.content.request import read_body
 from gateway.content.tokens import LABELS, RESTORE, TOKEN, Issuer, Known, Restorer, Value, derive, unescaped
@@ -315,3 +317,23 @@ def test_many_known_values_are_found_in_one_pass_the_longest_first() -> None:
     assert [text[match.start : match.end] for match in known.scan(text)] == [
         "030 9018204", "030 901820", "ключ-7", "a.b*c", "value number 899",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", [whole, streamed])
+def test_an_answer_that_repeats_a_token_does_not_grow_without_bound(
+    reader: Callable[[str, Issuer], Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.content.tokens.MOST_RESTORED", 10_000)
+    given = issuer()
+    token = given.token("api_key", "sk-" + "Zk4" * 100)
+    assert content(whole(f"{token} ok {token} ", given)).count("sk-") == 2
+    with pytest.raises(ContentError, match="stand for more"):
+        reader(f"{token} and then " * 100, given)
+
+
+def test_a_blocked_pattern_sees_the_names_of_fields_as_the_client_gets_them() -> None:
+    given = issuer()
+    token = given.token("email", MAIL)
+    texts = Texts({"input": {token: "x", f"to {token}": True}})
+    pattern = guard((("mail", "bob@"),))
+    assert len(texts.blocked(pattern, restorer(given))) == 2 and not texts.blocked(pattern)

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.content.errors import ContentError
-from gateway.content.json_text import DEPTH
+from gateway.content.guard import guard
+from gateway.content.json_text import DEPTH, Json
 from gateway.content.patterns import PatternScanner
 from gateway.content.redact import Redactor
-from gateway.content.scanner import NAME, WALL
-from gateway.content.walk import Texts, pointer, put, replace
+from gateway.content.scanner import NAME, WALL, Match
+from gateway.content.walk import Finding, Texts, pointer, put, replace
 from tests.support.content import KEY, MASK_ALL
 
 SCANNER = PatternScanner()
@@ -181,3 +182,17 @@ def test_nothing_that_is_masked_is_left_and_nothing_else_changes(value: Any) -> 
     assert (after == value) == (not found)
     assert MAIL not in json.dumps(after)
     assert len(json.dumps(after)) > 0
+
+
+@pytest.mark.parametrize("value", ["x", True, 5, "", {"a": 1}, ["a"]])
+def test_a_blocked_pattern_is_found_in_names_whatever_they_stand_before(value: Json) -> None:
+    """The arguments of a tool call are names too, and in a stream they are one text with the values."""
+    texts = Texts({"content": [{"type": "tool_use", "input": {"project nightfall": value}}]})
+    assert [finding.in_key for finding in texts.blocked(guard((("night", "nightfall"),)))] == [True]
+
+
+def test_a_blocked_pattern_is_not_looked_for_in_the_names_that_a_vendor_gives() -> None:
+    texts = Texts({"content": [{"type": "thinking", "thinking": "hm", "signature": "s"}], "status": "completed"})
+    assert texts.blocked(guard((("word", "thinking|signature|status|content"),))) == [
+        Finding(((((None, "content"), 0), "type")), False, Match("blocked_pattern:word", 0, 8, 100))
+    ]
