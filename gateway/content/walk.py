@@ -133,11 +133,12 @@ class Texts:
     stand is only looked up, by walking it once more, when something is found in them.
     """
 
-    __slots__ = ("_places", "_texts", "_value", "logprobs", "unreadable")
+    __slots__ = ("_names", "_places", "_texts", "_value", "logprobs", "unreadable")
 
     def __init__(self, value: Json, *, placed: bool = False) -> None:
         self._value = value
         self._texts: list[str] = []
+        self._names = 0  # texts that are a name alone
         self._places: list[tuple[Path, int, bool]] | None = [] if placed else None
         self.unreadable: list[Path] = []
         self.logprobs: list[Json] = []
@@ -170,6 +171,7 @@ class Texts:
                         continue
                     if key not in _KNOWN_NAMES:
                         texts.append(key)
+                        self._names += 1
                         if places is not None:
                             places.append(((path, key), len(key) + 1, True))
             elif isinstance(item, list):
@@ -214,7 +216,7 @@ class Texts:
         if not texts:
             return []
         joined = WALL.join(texts)
-        if joined.count(WALL) != len(texts) - 1 or joined.count(NAME) > len(texts):
+        if joined.count(WALL) != len(texts) - 1 or joined.count(NAME) != len(texts) - self._names:
             texts = [_disarmed(text, place[1]) for text, place in zip(texts, self._placed(), strict=True)]
             joined = WALL.join(texts)
         matches = scanner.scan(joined)

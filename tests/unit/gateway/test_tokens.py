@@ -15,6 +15,7 @@ from gateway.content import tokens as content_tokens
 from gateway.content.tokens import TOKEN
 from gateway.settings import Tokens as TokenSettings
 from lineage.paths import Paths
+from lineage.side import SideStore
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.settings import Policy
@@ -277,3 +278,30 @@ def test_a_bundle_that_makes_the_word_up_is_refused() -> None:
         scene,
         'package cordon.request\ndecision := {"allow": true, "redact": {"email": concat("", ["token", "ise"])}}\n',
     )
+
+
+def test_the_input_of_a_call_whose_values_could_not_be_kept_is_named_by_no_later_one() -> None:
+    """The refused call sealed its input, and never sent it: a record that named it could not be replayed."""
+
+    async def scene(world: InProcess) -> None:
+        files = {"request.rego": RULE.encode(), "response.rego": INSPECT_ALL.encode()}
+        reads = {Policy().request_rule: frozenset({"phase"})}
+        world.policy.engine = EmbeddedEngine(make_bundle(files), Policy(), reads)
+        with sqlite3.connect(Paths(world.data_dir).side) as db:
+            db.execute("CREATE TRIGGER full BEFORE INSERT ON tokens BEGIN SELECT raise(ABORT, 'no room'); END")
+        assert (await world.chat(f"I am {MAIL}")).status == 503
+        with sqlite3.connect(Paths(world.data_dir).side) as db:
+            db.execute("DROP TRIGGER full")
+        for _ in range(2):
+            assert (await world.chat(f"I am {MAIL}")).status == 200
+        first, second = (str(record["side"]) for record in world.records("call.intent"))
+        assert first == second
+        side = SideStore(Paths(world.data_dir).side)
+        for _ in range(100):
+            if (blob := side.load(first)) is not None:
+                break
+            await asyncio.sleep(0.05)
+        side.close()
+        assert blob is not None
+
+    play(scene)

@@ -196,3 +196,12 @@ def test_a_blocked_pattern_is_not_looked_for_in_the_names_that_a_vendor_gives() 
     assert texts.blocked(guard((("word", "thinking|signature|status|content"),))) == [
         Finding(((((None, "content"), 0), "type")), False, Match("blocked_pattern:word", 0, 8, 100))
     ]
+
+
+def test_the_sign_between_names_and_values_hides_nothing_beside_names_that_stand_alone() -> None:
+    """They have none of these signs, and one in a text must not pass for theirs."""
+    alone = {"yes": True, "no": False, "more": {}}
+    (finding,) = Texts({"text": f"password: {NAME}hunter2-Xy77-Qq91"} | alone).scan(SCANNER)
+    assert finding.match.type == "api_key"
+    (finding,) = Texts({f"a{NAME}b@c.org": "x"} | alone).scan(SCANNER)
+    assert finding.in_key
