@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from gateway.content import logprobs
 from gateway.content.json_text import Json
-from gateway.content.walk import ARGUMENTS, MEDIA, is_encoded
+from gateway.content.names import ARGUMENTS, MEDIA
+from gateway.content.walk import is_encoded
 
 Key = tuple[str | int, ...]
 """Names a text within a stream, such as ("choices", 0, "content")."""

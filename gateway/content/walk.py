@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gateway.content.errors import ContentError
 from gateway.content.guard import Guard
 from gateway.content.json_text import DEPTH, Json
+from gateway.content.names import ARGUMENTS, ENCODED, KNOWN, OF_ANSWERS, PICTURE, PLAIN, SEALED, VECTOR
 from gateway.content.redact import Redactor
 from gateway.content.scanner import NAME, WALL, Match, Scanner, locate, readable
 from gateway.content.tokens import TOKEN, Restorer
@@ -21,94 +22,9 @@ from gateway.content.vectors import is_vector
 Path = tuple["Path", str | int] | None
 """A place in a JSON value: (place of the container, key or index), None for the root."""
 
-ARGUMENTS = frozenset({"arguments", "partial_json"})
-"""Fields whose string is itself JSON text: what replaces a finding there must leave it JSON."""
-
-SEALED = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout", "thought_signature"})
-"""Fields that carry encrypted or signed reasoning."""
-
-MEDIA = frozenset({"data", "file_data", "b64_json", "partial_image_b64", "blob"})
-"""Fields that carry images, sound and documents in base64, if they do not carry text."""
-
-PICTURE = "result"
-"""Field that carries a generated picture in base64 in OpenAI's responses, and anything at all elsewhere."""
-
-VECTOR = "embedding"
-"""Field that carries an embedding, in base64 where it is a string: numbers, which are not looked at."""
-
-_ENCODED = SEALED | MEDIA | {"url", PICTURE, VECTOR}
-_PLAIN = frozenset({"url", VECTOR})
 _LONG_BASE64 = re.compile(r"[A-Za-z0-9+/]{512,}={0,2}\Z")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-][A-Za-z0-9+/_\s-]{63,}={0,2}\s*\Z")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
-_KNOWN_NAMES = frozenset(
-    [
-        "role",
-        "content",
-        "messages",
-        "model",
-        "stream",
-        "temperature",
-        "tools",
-        "tool_choice",
-        "type",
-        "text",
-        "function",
-        "name",
-        "description",
-        "parameters",
-        "properties",
-        "required",
-        "system",
-        "max_tokens",
-        "max_completion_tokens",
-        "top_p",
-        "stop",
-        "n",
-        "user",
-        "metadata",
-        "id",
-        "object",
-        "created",
-        "choices",
-        "index",
-        "message",
-        "delta",
-        "finish_reason",
-        "logprobs",
-        "usage",
-        "prompt_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "refusal",
-        "input",
-        "output_tokens",
-        "input_tokens",
-        "stop_reason",
-        "stop_sequence",
-        "tool_calls",
-        "arguments",
-        "tool_call_id",
-        "content_block",
-        "annotations",
-        "system_fingerprint",
-        "service_tier",
-        "prompt_tokens_details",
-        "completion_tokens_details",
-        "items",
-        "enum",
-    ]
-)
-_ANSWER_NAMES = frozenset(
-    {"call_id", "citations", "code", "command", "completion", "container_id"}
-    | {"data", "detail", "effort", "encrypted_content", "file_id", "item_id"}
-    | {"media_type", "native_finish_reason", "obfuscation", "output_text", "partial_json", "phase"}
-    | {"provider", "reasoning", "reasoning_content", "response", "signature", "source"}
-    | {"status", "summary", "thinking", "title", "transcript", "url"}
-    | {"verbosity"}
-)
-"""Names of a vendor's that an answer is made of, beside the known ones: no pattern is looked for in them."""
-
 SMALLEST_NUMBER = 1_000_000
 """Smaller numbers are not looked at."""
 
@@ -157,7 +73,7 @@ class Texts:
             if isinstance(item, dict):
                 for key, child in item.items():
                     kind = child.__class__
-                    if kind is str and child and key not in _ENCODED and child[0] != "d":  # type: ignore[index]
+                    if kind is str and child and key not in ENCODED and child[0] != "d":  # type: ignore[index]
                         # The common case, without a call: `_leaf` looks closer at what may be encoded.
                         texts.append(f"{key}{NAME}{child}")
                         if places is not None:
@@ -169,7 +85,7 @@ class Texts:
                             self.logprobs.append(child)
                     elif child.__class__ is not bool and child and self._leaf(child, (path, key), key, True):
                         continue
-                    if key not in _KNOWN_NAMES:
+                    if key not in KNOWN:
                         texts.append(key)
                         self._names += 1
                         if places is not None:
@@ -187,7 +103,7 @@ class Texts:
         if isinstance(value, str):
             if not value:
                 return False
-            if (name in _ENCODED or value.startswith("data:")) and self._encoded(value, path, name):
+            if (name in ENCODED or value.startswith("data:")) and self._encoded(value, path, name):
                 return False
             self._texts.append(f"{name}{NAME}{value}")
         elif (value.__class__ is int or value.__class__ is float) and abs(value) >= SMALLEST_NUMBER:
@@ -258,7 +174,7 @@ class Texts:
         for (text, shift), (path, _, own) in zip(shown, self._placed(), strict=True):
             parts = [(False, text[shift:])] if shift <= len(text) else []
             name = text[: shift - 1]
-            if own and name not in _KNOWN_NAMES and name not in _ANSWER_NAMES:
+            if own and name not in KNOWN and name not in OF_ANSWERS:
                 parts.append((True, name))
             for in_key, part in parts:
                 found += [Finding(path, in_key, match) for match in guard.search(part, 0, final=True)]
@@ -296,7 +212,7 @@ def is_encoded(name: str, value: str) -> bool:
     """Whether a string in a field of this name is media or sealed reasoning in base64, and no text."""
     if _DATA_URL.match(value):
         return True
-    if name not in _ENCODED or name in _PLAIN:
+    if name not in ENCODED or name in PLAIN:
         return False
     return bool((_LONG_BASE64 if name == PICTURE else _BASE64).match(value))
 
