@@ -114,17 +114,26 @@ class Child:
                 self._process.send_signal(number)
 
     async def renew(self, patience: float) -> bool:
-        """Let the process finish its work and begin a new life; whether the new one works in time."""
-        life = self.lives
+        """Let the process finish its work and begin a new life; whether the new one works in time.
+
+        False at once where it is stopped for good meanwhile.
+        """
+        back = asyncio.create_task(self._back(self.lives))
         self.signal(signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                while self.lives == life:
-                    self._begun.clear()
-                    await self._begun.wait()
-                await self.ready.wait()
-                return True
-        return False
+        try:
+            await asyncio.wait(
+                (back, *filter(None, [self._task])), timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            return back.done()
+        finally:
+            back.cancel()
+
+    async def _back(self, life: int) -> None:
+        """Return when a life after this one works."""
+        while self.lives == life:
+            self._begun.clear()
+            await self._begun.wait()
+        await self.ready.wait()
 
     def kill(self) -> None:
         """End the process at once, for good."""
@@ -148,7 +157,11 @@ class Child:
         backoff = Backoff()
         while not self._stopping:
             self._worked_since = 0.0
-            code = await self._live()
+            try:
+                code = await self._live()
+            except OSError as error:  # no process, descriptor or memory is left for it now
+                code, self.failure = -1, f"it cannot be started: {error.strerror}"
+                self._settle(self.failure)
             if self._stopping:
                 return
             self._restarts.inc()
@@ -163,7 +176,8 @@ class Child:
         self.failure = ""
         ours, theirs = socket.socketpair()
         environment = _environment() | {DESCRIPTOR: str(theirs.fileno())}
-        with theirs:
+        with theirs, contextlib.ExitStack() as unused:
+            unused.callback(ours.close)
             # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
             self._process = await asyncio.create_subprocess_exec(
                 *self._command(self.role.name, self.slot),
@@ -172,6 +186,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
             )
+            unused.pop_all()
         self.pid = self._process.pid
         self.lives += 1
         self._begun.set()

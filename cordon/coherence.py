@@ -13,6 +13,8 @@ from gateway.client_trust import TrustError, load_trust
 from lineage.paths import Paths
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from cordon.config import Config
     from gateway.settings import GatewayTls
 
@@ -67,7 +69,7 @@ def _clients(config: Config, tls: GatewayTls) -> Iterator[Conflict]:
     named: list[tuple[Place, str]] = []
     for index, identity in enumerate(tls.identities):
         where: Place = (*place, "identities", index)
-        name = ("san", identity.san) if identity.san else ("subject", str(configured_subject(identity.subject)))
+        name = ("san", identity.san) if identity.san else ("subject", _written(configured_subject(identity.subject)))
         named.append(((*where, name[0]), f"{name[0]} {name[1]}"))
         if identity.tenant not in tenants:
             yield (*where, "tenant"), f"{identity.tenant} is not a tenant of this file"
@@ -77,6 +79,11 @@ def _clients(config: Config, tls: GatewayTls) -> Iterator[Conflict]:
             )
             yield (*where, "roles"), text
     yield from _twice("certificate name", named)
+
+
+def _written(subject: x509.Name) -> str:
+    """A subject in the one form that all of its writings have: the order of what + joins means nothing."""
+    return ",".join("+".join(sorted(part.rfc4514_string() for part in each)) for each in reversed(subject.rdns))
 
 
 def _listeners(config: Config) -> Iterator[tuple[Place, str]]:

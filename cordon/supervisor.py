@@ -164,12 +164,12 @@ class Supervisor:
         self.config = config
         renewed = self._changes.renewed(config)
         self._taken_up(config)
-        await self._resize(config)
+        self._grow()
         text = config.model_dump_json().encode()
         for child in self.children:
             child.configure(text)
         self._renewing = asyncio.create_task(
-            self._renew([child for child in self.children if child.role in renewed], self._renewing)
+            self._renew([child for child in self._kept() if child.role in renewed], self._renewing)
         )
         log.info("the changed configuration is in force", renewed=sorted(role.name for role in renewed))
 
@@ -177,14 +177,17 @@ class Supervisor:
         """Give these processes a new life, one after the other, so that the other workers go on meanwhile."""
         if before is not None:
             await before
-        alone = [child for child in children if child.role == GATEWAY and self.config.gateway.workers == 1]
         for child in children:
-            relief = await self._relieve() if child in alone else None
+            if child not in self._kept():
+                continue  # taken away by a later change
+            alone = child.role == GATEWAY and [each.role for each in self._kept()].count(GATEWAY) == 1
+            relief = await self._relieve() if alone else None
             if not await child.renew(self._patience() + START_SECONDS):
                 log.warning("a process did not come back in time after a change", process=child.name)
             if relief is not None:
                 await relief.stop(self._patience())
                 self.children.remove(relief)
+        await self._shrink()
 
     async def _relieve(self) -> Child:
         """One more worker, which takes the calls by the new configuration before the only other one stops to."""
@@ -196,20 +199,31 @@ class Supervisor:
             log.warning("no other worker can take the calls meanwhile", why=failure)
         return relief
 
-    async def _resize(self, config: Config) -> None:
-        """As many workers as configured; the stand-in where it is configured."""
-        text = config.model_dump_json().encode()
-        for role, count in ((GATEWAY, config.gateway.workers), (STAND_IN, int(config.stand_in is not None))):
-            if role not in self._roles:
-                continue
-            present = [child for child in self.children if child.role == role and child.slot != RELIEF_SLOT]
-            for child in present[count:]:
-                self.children.remove(child)
-                await child.stop(self._patience())
+    def _grow(self) -> None:
+        """Start what the configuration has more of: workers, the stand-in."""
+        text = self.config.model_dump_json().encode()
+        for role, count in self._sizes():
+            present = [child for child in self._kept() if child.role == role]
             for slot in range(len(present), count):
                 child = self._child(role, slot, text)
                 self.children.append(child)
                 child.start()
+
+    async def _shrink(self) -> None:
+        """Stop what the configuration has less of; after a renewal, during which it still takes the calls."""
+        for role, count in self._sizes():
+            for child in [child for child in self._kept() if child.role == role][count:]:
+                await child.stop(self._patience())
+                self.children.remove(child)
+        self._grow()  # where a later change asked for what was just being stopped
+
+    def _sizes(self) -> list[tuple[Role, int]]:
+        sizes = ((GATEWAY, self.config.gateway.workers), (STAND_IN, int(self.config.stand_in is not None)))
+        return [(role, count) for role, count in sizes if role in self._roles]
+
+    def _kept(self) -> list[Child]:
+        """The processes that are here to stay: all but the relief, which whoever called it lets go."""
+        return [child for child in self.children if child.slot != RELIEF_SLOT]
 
     async def _drain(self) -> bool:
         if self._renewing is not None:

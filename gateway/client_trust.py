@@ -10,6 +10,7 @@ The chain is kept with the connection, so that a changed bundle or list is appli
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from gateway.revocation import Issuer, RevocationList, RevocationLists, load_lis
 
 if TYPE_CHECKING:
     from gateway.settings import ClientIdentity, GatewayTls
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_SUBJECT = 2_048
 _SPIFFE = "spiffe:"
@@ -89,9 +92,9 @@ class ClientTrust:
         try:
             peer = Peer([x509.load_der_x509_certificate(each) for each in chain])
             peer.certificate = _read(peer.chain[0])
-            self.judge(peer)
         except Exception:  # whatever an authority was made to sign: what cannot be read lets nothing through
             return Peer(fault="unreadable_certificate")
+        self.judge(peer)
         return peer
 
     def judge(self, peer: Peer) -> None:
@@ -100,8 +103,14 @@ class ClientTrust:
             if not peer.fault and self.required:
                 peer.fault = "no_certificate"
             return
-        now = time.time_ns() // 1_000_000
         peer.principal = None
+        try:
+            self._judge(peer, time.time_ns() // 1_000_000)
+        except Exception as error:  # of one connection, which must not keep the others from being judged
+            peer.principal, peer.fault = None, "unreadable_certificate"
+            _log.warning("a client certificate cannot be judged: %s", type(error).__name__)
+
+    def _judge(self, peer: Peer, now: int) -> None:
         expires = min(to_ms(each.not_valid_after_utc) for each in peer.chain)
         fault, renewal = self.lists.fault(peer.chain, now)
         peer.until, peer.lapse = min((expires, "expired_certificate"), (renewal, "crl_expired"))

@@ -194,6 +194,12 @@ class Connection(asyncio.Protocol):
             self._enter(LINGER)
             self._transport.close()
 
+    def introduce(self, peer: Peer) -> None:
+        """Take this for the client from now on, in the call under way as well."""
+        self.peer = peer
+        if self._exchange is not None:
+            self._exchange.peer = peer
+
     def abort(self) -> None:
         """Close now."""
         self._transport.abort()

@@ -83,6 +83,10 @@ class Listener:
         `serve_with` then has new connections use them. Calls under way are the handler's to end.
         """
         self.security = security
+        if security.clients is not None:
+            for connection in self._connections:
+                if connection.peer is None:  # was asked for no certificate: the same as having shown none
+                    connection.introduce(Peer())
         return self._drained(lambda connection: not _stands(connection.peer, security))
 
     async def serve_with(self, security: Security) -> None:
@@ -174,12 +178,11 @@ class Listener:
 
 def _stands(peer: Peer | None, security: Security) -> bool:
     """Whether a connection may go on under these settings; what its peer stands for is found anew."""
-    clients = security.clients
     if peer is None:
-        return clients is None or not clients.required
+        return True
     before = peer.fault
-    if clients is not None:
-        clients.judge(peer)
+    if security.clients is not None:
+        security.clients.judge(peer)
     elif peer.chain:
         peer.principal, peer.fault = None, "untrusted_certificate"
     return bool(before) or not peer.fault  # one that let no call through before goes on saying why

@@ -20,6 +20,16 @@ _REFUSED_METHODS = {"CONNECT": "opens a tunnel", "TRACE": "reflects credentials"
 
 _HOST, _LENGTH, _CODING, _CONNECTION, _EXPECT, _DROPPED, _OVERRIDE, _CORDON = range(1, 9)
 
+# Where Traefik, nginx, Apache and the clouds' load balancers tell of a client's certificate.
+_CERTIFICATE_FIELDS = (
+    *(b"x-forwarded-tls-client-cert", b"x-forwarded-tls-client-cert-info", b"x-arr-clientcert", b"x-client-cert"),
+    *(b"ssl-client-cert", b"ssl-client-verify", b"ssl-client-subject-dn", b"ssl-client-issuer-dn"),
+    *(b"x-ssl-cert", b"x-ssl-client-cert", b"x-ssl-client-verify", b"x-ssl-client-s-dn", b"x-ssl-client-dn"),
+    *(b"x-amzn-mtls-clientcert", b"x-amzn-mtls-clientcert-leaf", b"x-amzn-mtls-clientcert-subject"),
+    *(b"x-amzn-mtls-clientcert-issuer", b"x-amzn-mtls-clientcert-serial-number", b"x-client-cert-present"),
+    *(b"x-client-cert-chain-verified", b"x-client-cert-spiffe", b"x-client-cert-subject-dn", b"x-client-cert-uri-sans"),
+)
+
 _FIELDS = FieldTable(
     {
         b"host": _HOST,
@@ -37,6 +47,7 @@ _FIELDS = FieldTable(
         **dict.fromkeys((b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix"), _DROPPED),
         **dict.fromkeys((b"x-forwarded-server", b"x-forwarded-client-cert"), _DROPPED),
         **dict.fromkeys((b"client-cert", b"client-cert-chain"), _DROPPED),  # RFC 9440 §2.4
+        **dict.fromkeys(_CERTIFICATE_FIELDS, _DROPPED),
         # These make an upstream carry out another method or path than the one that policy decides on.
         **dict.fromkeys((b"x-http-method-override", b"x-http-method", b"x-method-override"), _OVERRIDE),
         **dict.fromkeys((b"x-original-url", b"x-rewrite-url"), _OVERRIDE),

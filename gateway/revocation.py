@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 MOST_BYTES = 4_194_304
 """Largest file of a list; some 100,000 entries."""
 FOREVER = 1 << 62
+# Critical by RFC 5280 (§5.2.4, §5.2.5); an authority that forgets to say so has still signed a part of a list.
+_LIMITING = frozenset({x509.DeltaCRLIndicator.oid, x509.IssuingDistributionPoint.oid})
 _PEM = b"-----BEGIN X509 CRL-----"
 
 Issuer = tuple[bytes, bytes]
@@ -76,14 +78,12 @@ def load_list(path: Path, authorities: Sequence[x509.Certificate], now: int) -> 
         raise ValueError(f"{path} holds several revocation lists; give each a file of its own")
     try:
         found = x509.load_pem_x509_crl(data) if _PEM in data else x509.load_der_x509_crl(data)
-        critical = [extension.oid.dotted_string for extension in found.extensions if extension.critical]
+        limiting = [each.oid.dotted_string for each in found.extensions if each.critical or each.oid in _LIMITING]
         serials = frozenset(entry.serial_number for entry in found)
     except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(f"{path} is not a certificate revocation list (PEM or DER)") from error
-    if critical:
-        raise ValueError(
-            f"{path} is a partial or indirect list (critical extension {critical[0]}); use the complete one"
-        )
+    if limiting:
+        raise ValueError(f"{path} is a partial or indirect list (extension {limiting[0]}); use the complete one")
     if found.next_update_utc is None:
         raise ValueError(f"{path} does not say when its next update is due, so nobody knows whether it is in force")
     if to_ms(found.last_update_utc) > now:

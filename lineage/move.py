@@ -1,6 +1,7 @@
 """Takes a log from SQLite to PostgreSQL: the same records, tiles and checkpoints, under the same signing key.
 
-All of it is one transaction on the other side, verified before it is committed: a move that breaks off has not begun.
+All of it is one transaction on the other side, verified before it is committed: a move that breaks off has not begun,
+or lacks only the renaming of the file, which the same command makes up for.
 """
 
 from __future__ import annotations
@@ -59,16 +60,32 @@ def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress
     path = Paths(data_dir).log
     key = load_verifier(data_dir)
     with closing(SqliteSource(path)) as source, closing(PostgresStore(database)) as target, target.together():
-        if target.size() or target.checkpoint() is not None or target.levels():
-            raise LogUnavailable(f"the {LogPlace(data_dir, database).name} is not empty; name an empty database")
-        records = _copy_records(source, target, copied)
-        checkpoints = _copy_tree(source, target)
         latest = source.checkpoint()
+        if not (target.size() or target.checkpoint() is not None or target.levels()):
+            records = _copy_records(source, target, copied)
+            checkpoints = _copy_tree(source, target)
+        elif _begins_alike(source, target):
+            # An earlier move was ended between its commit and the renaming of the file, which is all that is left.
+            records, checkpoints = source.size(), sum(1 for _ in _checkpoints(source))
+        else:
+            raise LogUnavailable(f"the {LogPlace(data_dir, database).name} is not empty; name an empty database")
         report = verify(LogReader(target), [key], None if latest is None else latest[1], progress=verified)
         if report.wrong:
             faults = "; ".join(fault for check in report.checks for fault in check.findings[:1])
             raise VerificationError(f"the log does not add up, nothing was moved; run `cordon log verify`: {faults}")
     return Moved(records, checkpoints, str(_set_aside(path)))
+
+
+def _begins_alike(source: LogSource, target: LogSource) -> bool:
+    """Whether the target has the source's records and checkpoints, and perhaps more that came since."""
+    size = source.size()
+    if not size or target.size() < size:
+        return False
+    chunks = ((first, min(_CHUNK, size - first)) for first in range(0, size, _CHUNK))
+    notes = [note for note in _checkpoints(target) if note[0] <= size]
+    return all(source.read(*chunk) == target.read(*chunk) for chunk in chunks) and all(
+        note in notes for note in _checkpoints(source)
+    )
 
 
 def _copy_records(source: LogSource, target: LogStore, progress: Progress) -> int:
@@ -112,9 +129,12 @@ def _tiles(source: LogSource) -> Iterator[tuple[tuple[int, int], bytes]]:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename the file and what SQLite keeps beside it: two logs under one key would be a log that was forked."""
+    """Rename the file and what SQLite keeps beside it: two logs under one key would be a log that was forked.
+
+    The file goes first: left behind without its write-ahead log, it would be a log that lacks its last records.
+    """
     kept = path.with_name(path.name + MOVED)
-    for suffix in ("-wal", "-shm", ""):
+    for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.replace(kept.with_name(kept.name + suffix))

@@ -143,6 +143,7 @@ class PostgresStore(PostgresSource):
             if not _exists(session):
                 _create(session)
             _check_format(session)
+            _check_logged(session)
             # Waits for what an earlier writer still commits; from here on nobody else commits anything.
             self.term = int(session.rows("UPDATE cordon.log SET term = term + 1 RETURNING term")[0][0])
         except BaseException:
@@ -270,3 +271,12 @@ def _check_durable(session: Session) -> None:
         raise LogUnavailable(f"{session.where}: the server runs with fsync={fsync} and may lose what it commits")
     if commit not in {"on", "remote_apply"}:
         session.rows("SELECT set_config('synchronous_commit', 'on', false)")
+
+
+def _check_logged(session: Session) -> None:
+    """Refuse tables that a crash of the server would empty: somebody made them UNLOGGED to save time."""
+    query = """SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = 'cordon' AND relkind = 'r' AND relpersistence <> 'p' ORDER BY relname"""
+    if found := [name for (name,) in session.rows(query)]:
+        remedy = f"ALTER TABLE cordon.{found[0]} SET LOGGED"
+        raise LogUnavailable(f"{session.where}: a crash would empty an unlogged table; {remedy}")

@@ -192,8 +192,8 @@ def move(config: Config, as_json: bool) -> None:
     """Bring the log of data_dir over to the PostgreSQL database that FILE names.
 
     Records, tree, checkpoints and the signing key stay as they are, so checkpoints held outside keep their worth. The
-    copy is verified before it counts; a database that has records already is refused. The file that was the log is
-    kept, under another name.
+    copy is verified before it counts; a database that has other records already is refused. The file that was the log
+    is kept, under another name. A move that was broken off is made up for by the same command.
     """
     source = Paths(config.data_dir).log
     if not is_postgres(config.database):

@@ -101,6 +101,7 @@ class Authority:
         hours: float = 24,
         since: float = -1,
         extension: x509.ExtensionType | None = None,
+        critical: bool = True,
     ) -> x509.CertificateRevocationList:
         """A list of these certificates, made `since` hours from now and due again `hours` from now."""
         now = datetime.now(UTC)
@@ -111,7 +112,7 @@ class Authority:
             entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
             builder = builder.add_revoked_certificate(entry.build())
         if extension is not None:
-            builder = builder.add_extension(extension, critical=True)
+            builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self.key, hashes.SHA256())
 
 

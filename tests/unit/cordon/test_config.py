@@ -287,6 +287,11 @@ def test_client_certificates_are_accepted_and_their_files_made_absolute(tmp_path
             "  - {san: spiffe://acme/a,", r"  - {subject: 'CN=\62,O=Acme',",
             "11: gateway.tls.identities[1].subject: the certificate name subject",
         ),
+        (
+            "{san: spiffe://acme/a, tenant: acme, name: a,",
+            "{subject: 'CN=b+OU=x', tenant: acme, name: b}\n      - {subject: 'OU=x+CN=b', tenant: acme, name: a,",
+            "11: gateway.tls.identities[1].subject: the certificate name subject CN=b+OU=x is used twice",
+        ),
         ("name: b", "name: a", "11: gateway.tls.identities[1].roles: acme/a has other roles in an entry before"),
         ("tenant: acme, name: b", "tenant: globex, name: b", "11: gateway.tls.identities[1].tenant: globex is not"),
         ("san: spiffe://acme/a", "san: '*.acme.example'", "10: gateway.tls.identities[0]: san must be one whole name"),

@@ -437,3 +437,102 @@ def test_another_worker_takes_the_calls_while_the_only_one_is_renewed(tmp_path: 
         "gateway-0 ready",
         f"gateway-{RELIEF_SLOT} finished",
     ]
+
+
+LONE = CONFIG.replace("workers: 2", "workers: 1, listen: '127.0.0.1:PORT'")
+
+
+def lone(port: int, workers: int = 1) -> str:
+    return LONE.replace("PORT", str(port)).replace("workers: 1", f"workers: {workers}")
+
+
+async def take_up(stage: Stage, text: str) -> None:
+    """Change the file, and wait until that is in force."""
+    before = stage.supervisor._renewing
+    stage.file.write_text(text)
+    stage.supervisor.reload()
+    await until(lambda: stage.supervisor._renewing is not before)
+
+
+async def settled(stage: Stage) -> None:
+    """Wait until every renewal is over."""
+    renewing = stage.supervisor._renewing
+    assert renewing is not None
+    async with asyncio.timeout(20):
+        await asyncio.shield(renewing)
+
+
+def test_changes_in_quick_succession_renew_the_only_worker_and_not_its_relief(tmp_path: Path) -> None:
+    (tmp_path / "gateway.slow").touch()
+    (tmp_path / "cordon.yaml").write_text(lone(7))
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        for port in (8, 9, 10):
+            await take_up(stage, lone(port))
+            await until(lambda: stage.supervisor.runs(f"gateway-{RELIEF_SLOT}"))
+        await settled(stage)
+        assert [child.name for child in stage.supervisor.children if child.role == GATEWAY] == ["gateway-0"]
+        assert stage.supervisor.child("gateway-0").lives == 4
+
+    assert stage.play(scene)
+
+
+def test_a_worker_that_is_taken_away_while_it_is_renewed_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / "gateway.slow").touch()
+    (tmp_path / "cordon.yaml").write_text(lone(7, 2))
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        for port, workers in ((8, 2), (8, 1), (9, 1), (9, 2), (9, 1)):
+            await take_up(stage, lone(port, workers))
+        await settled(stage)
+        assert [child.name for child in stage.supervisor.children if child.role == GATEWAY] == ["gateway-0"]
+
+    assert stage.play(scene)
+
+
+def test_the_last_worker_is_not_taken_away_while_the_other_is_renewed(tmp_path: Path) -> None:
+    (tmp_path / "gateway.slow").touch()
+    (tmp_path / "cordon.yaml").write_text(lone(7, 2))
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        for port, workers in ((8, 2), (8, 1)):
+            await take_up(stage, lone(port, workers))
+        await settled(stage)
+
+    assert stage.play(scene)
+    told = [line.split()[1] for line in stage.events("gateway") if line.split()[1] in {"ready", "finished"}]
+    working = [told[: end + 1].count("ready") - told[: end + 1].count("finished") for end in range(len(told))]
+    assert min(working[1:-1]) >= 1
+
+
+def test_a_stop_during_a_renewal_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "gateway.slow").touch()
+    (tmp_path / "cordon.yaml").write_text(lone(7))
+    stage = Stage(tmp_path)
+
+    async def scene() -> None:
+        await take_up(stage, lone(8))
+        await until(lambda: bool(stage.events(f"gateway-{RELIEF_SLOT} ready")))
+        await take_up(stage, lone(9))
+
+    assert stage.play(scene)
+    pids = [int(line.split()[2]) for line in stage.events() if "ready" in line]
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_process_that_cannot_be_started_now_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+
+    async def scene() -> None:
+        child = child_module.Child(GATEWAY, 0, b"{}", lambda _role, _slot: [str(program)])
+        child.start()
+        assert "cannot be started" in await child.started()
+        program.write_text("#!/bin/sh\nexit 0\n")
+        program.chmod(0o700)
+        await until(lambda: child.lives > 0)
+        await child.stop(1)
+
+    asyncio.run(scene())

@@ -238,3 +238,17 @@ def test_a_repeated_head_is_another_head_with_its_own_length() -> None:
     assert (first.length, second.length) == (3, 5)
     for name in RequestHead.__slots__:
         assert name == "length" or getattr(first, name) == getattr(second, name)
+
+
+def test_no_word_of_the_client_on_certificates_is_kept() -> None:
+    names = (
+        "client-cert", "client-cert-chain", "x-forwarded-client-cert", "x-forwarded-tls-client-cert",
+        "X-Forwarded-Tls-Client-Cert-Info", "X-ARR-ClientCert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN",
+        "ssl-client-subject-dn", "X-Amzn-Mtls-Clientcert-Subject", "x-client-cert-spiffe",
+    )  # fmt: skip
+    fields = "".join(f"{name}: CN=admin\r\n" for name in names)
+    reader = RequestReader(Limits())
+    reader.feed(f"GET / HTTP/1.1\r\nHost: a.example\r\nAccept: a\r\n{fields}\r\n".encode())
+    head = reader.read_head()
+    assert head is not None
+    assert head.headers == [(b"accept", b"a")]

@@ -134,3 +134,15 @@ def test_two_lists_in_one_file_and_a_huge_file_are_refused(tmp_path: Path) -> No
 def test_times_are_milliseconds() -> None:
     now = time.time_ns() // 1_000_000
     assert abs(to_ms(BELOW.revoke(hours=1).next_update_utc) - now - HOUR) < 60_000  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [x509.DeltaCRLIndicator(1), x509.IssuingDistributionPoint(None, None, False, True, None, False, False)],
+)
+def test_a_part_of_a_list_that_does_not_say_so_critically_is_not_taken(
+    tmp_path: Path, extension: x509.ExtensionType
+) -> None:
+    path = save(tmp_path / "a.crl", BELOW.revoke(extension=extension, critical=False))
+    with pytest.raises(ValueError, match="partial or indirect"):
+        load_list(path, [BELOW.certificate], NOW)

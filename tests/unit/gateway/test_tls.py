@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
 import uvloop
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
@@ -216,3 +218,76 @@ def test_a_file_that_cannot_be_used_leaves_everything_as_it_was(stage: Stage) ->
         load_security(stage.tls)
     stage.revoke()
     assert load_security(stage.tls).mark != before.mark
+
+
+def test_a_request_begun_before_certificates_were_required_has_none(stage: Stage) -> None:
+    """Who keeps a head or a body half sent would otherwise call without a certificate for as long as it takes."""
+    plain = GatewayTls(certificate=stage.tls.certificate, key=stage.tls.key)
+    required = stage.tls.model_copy(update={"client_certificates": "required"})
+
+    async def scenario() -> None:
+        handler = Script()
+        async with listening(handler, tls=plain) as running:
+            half_head, half_body = [await running.client(stage.context()) for _ in range(2)]
+            half_head.send(GET[:20])
+            half_body.send(b"POST /a HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\na")
+            while not (handler.heads and all(each._held for each in running.listener._connections)):
+                await asyncio.sleep(0.01)
+            await renew(running, required)
+            half_head.send(GET[20:])
+            half_body.send(b"b")
+            await handler.wait_for(lambda: len(handler.requests) == 2)
+            assert [exchange.peer and exchange.peer.fault for exchange in handler.heads] == ["no_certificate"] * 2
+            for client in (half_head, half_body):
+                client.close()
+
+    uvloop.run(scenario())
+
+
+def test_a_connection_that_cannot_be_judged_does_not_spare_the_others(stage: Stage) -> None:
+    """OpenSSL takes authorities with keys that cannot be read here; that came out once lists were configured."""
+    without_lists = stage.tls.model_copy(update={"crl": ()})
+
+    async def scenario() -> None:
+        handler = Script()
+        async with listening(handler, tls=without_lists) as running:
+            strange = odd_authority(stage.folder, stage.root)
+            context = stage.context(stage.agent)
+            clients = [await running.client(context) for _ in range(8)]
+            clients.insert(4, await running.client(strange))
+            for client in clients:
+                client.send(GET)
+                assert (await client.answer())[0] == 200
+            assert running.certificates.count("mapped") == 9
+            stage.revoke(stage.agent)
+            await renew(running, stage.tls)
+            faults = sorted(exchange.peer.fault for exchange in handler.heads if exchange.peer)
+            assert faults == ["revoked_certificate"] * 8 + ["unreadable_certificate"]
+            for client in clients:
+                assert await client.closed()
+                client.close()
+
+    uvloop.run(scenario())
+
+
+def odd_authority(folder: Path, root: Authority) -> ssl.SSLContext:
+    """A client of the same name, issued below an authority with a key on a curve that few libraries know."""
+
+    def run(*arguments: str, given: str = "") -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, input=given, text=True, check=True, capture_output=True)
+
+    save(folder / "odd-root.pem", root.certificate)
+    (folder / "odd-root.key").write_bytes(root.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "odd.ext").write_text("basicConstraints=critical,CA:TRUE\n")
+    names = "subjectAltName=URI:spiffe://acme/agent-7\nextendedKeyUsage=clientAuth\nbasicConstraints=CA:FALSE\n"
+    (folder / "leaf.ext").write_text(names)
+    for name, curve, issuer in (("odd", "prime239v1", "odd-root"), ("leaf", "prime256v1", "odd")):
+        run("ecparam", "-name", curve, "-genkey", "-noout", "-out", f"{name}.key")
+        run("req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}", "-out", f"{name}.csr")
+        signing = ["-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-set_serial", "77", "-days", "5"]
+        run("x509", "-req", "-in", f"{name}.csr", *signing, "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+    both = folder / "odd-chain.pem"
+    both.write_bytes((folder / "leaf.pem").read_bytes() + (folder / "odd.pem").read_bytes())
+    context = ssl.create_default_context(cafile=str(folder / "gateway.pem"))
+    context.load_cert_chain(both, folder / "leaf.key")
+    return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -15,11 +16,12 @@ from lineage.place import LogPlace
 from lineage.postgres_store import PostgresStore, log_exists
 from lineage.reader import open_reader
 from lineage.settings import Lineage
+from lineage.sqlite_store import SqliteSource
 from lineage.verify import verify
 from tests.support.postgres import Postgres, postgres
 from tests.support.records import intent
 from tests.support.tampering import execute, flip
-from tests.support.written import ORIGIN, Written, mixed, written
+from tests.support.written import ORIGIN, Written, extend, mixed, written
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,63 @@ def test_a_move_that_breaks_off_has_not_begun(server: Postgres) -> None:
                 move_log(log.data_dir, database, quiet, fail)
             assert log_exists(database)
             assert move_log(log.data_dir, database, quiet, quiet).records == 1_200
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_move_that_ended_before_the_file_was_renamed_is_finished(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """Told to name another database, people would have moved the old log once more: a fork."""
+    database = server.database()
+
+    def killed(_path: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with written(mixed(300)) as log:
+        extend(log.data_dir, [intent(9)], checkpoint=False)
+        with monkeypatch.context() as patched:
+            patched.setattr("lineage.move._set_aside", killed)
+            with pytest.raises(KeyboardInterrupt):
+                moved(log, database)
+        if more:
+            with writer_lock(log.data_dir), closing(Ledger(log.data_dir, Lineage(origin=ORIGIN), database)) as ledger:
+                ledger.append([intent(number) for number in range(more)])
+                ledger.checkpoint()
+        moved(log, database)
+        assert not Paths(log.data_dir).log.exists()
+        with open_reader(log.data_dir, database) as reader:
+            assert reader.size() == 301 + more
+            assert verify(reader, [log.verifier]).wrong == 0
+
+
+def test_a_log_that_went_on_in_its_file_after_the_move_is_not_set_aside(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = server.database()
+    with written(mixed(300)) as log:
+        with monkeypatch.context() as patched:
+            patched.setattr("lineage.move._set_aside", lambda path: path)
+            moved(log, database)
+        extend(log.data_dir, [intent(1)])
+        with pytest.raises(LogUnavailable, match="is not empty"):
+            moved(log, database)
+        assert LogPlace(log.data_dir).exists()
+
+
+def test_the_file_is_never_there_without_its_last_records(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.replace
+    with written(mixed(5)) as log:
+        path = Paths(log.data_dir).log
+        beside = path.with_name(path.name + "-wal")
+
+        def killed(self: Path, target: Path) -> Path:
+            rename(self, target)
+            raise KeyboardInterrupt
+
+        with writer_lock(log.data_dir), closing(SqliteSource(path)) as reading:
+            reading.size()  # holds the write-ahead log
+            monkeypatch.setattr(Path, "replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                move_log(log.data_dir, server.database(), quiet, quiet)
+            assert beside.exists()
+            assert not path.exists()

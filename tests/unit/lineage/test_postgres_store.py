@@ -112,3 +112,15 @@ def test_a_database_in_another_encoding_is_refused(server: Postgres) -> None:
         db.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
     with pytest.raises(LogUnavailable, match="LATIN1"):
         PostgresStore(server.address("latin"))
+
+
+@pytest.mark.parametrize("table", ["records", "checkpoints", "log"])
+def test_a_table_that_a_crash_would_empty_is_refused(server: Postgres, database: str, table: str) -> None:
+    PostgresStore(database).close()
+    with server.connect(database) as db:
+        db.execute(f"ALTER TABLE cordon.{table} SET UNLOGGED")
+    with pytest.raises(LogUnavailable, match=f"ALTER TABLE cordon.{table} SET LOGGED"):
+        PostgresStore(database)
+    with server.connect(database) as db:
+        db.execute(f"ALTER TABLE cordon.{table} SET LOGGED")
+    PostgresStore(database).close()
