@@ -49,6 +49,8 @@ class Guard:
         A match at the very end of a text that goes on is left for later: what follows might undo it.
         """
         found: list[Match] = []
+        if not self.occurs(text):
+            return found
         for name, pattern in self._patterns:
             match = pattern.search(text, start)
             if match is not None and (final or match.end() < len(text)):
