@@ -395,7 +395,7 @@ def test_a_client_that_comes_while_the_writer_ends_is_turned_away() -> None:
 
 
 def test_the_queue_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "MAX_WAITING_BYTES", 4_000_000)
+    monkeypatch.setattr(writer, "MAX_WAITING_BYTES", 1_000_000)
 
     async def scenario(data_dir: Path) -> None:
         client = await connect(data_dir)
