@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from gateway.errors import Refusal
 from gateway.records import Facts, refused_known, refused_unknown
 
 MOST_SOURCES: Final = 1_000
@@ -48,15 +49,15 @@ class KnownCallers:
     """The refusals of known callers since the last `drain`, by key and reason (a code); there are as many as keys."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], tuple[int, Facts, str]] = {}
+        self._counts: dict[tuple[str, str], tuple[int, Facts, Refusal]] = {}
         self._since = time.monotonic()
 
-    def is_single(self, facts: Facts, stage: str, reason: str) -> bool:
+    def is_single(self, facts: Facts, refusal: Refusal) -> bool:
         """Take a refusal in; whether it is to have a record of its own. `facts` has a principal."""
         assert facts.principal is not None
-        pair = (facts.principal.key, reason)
-        count, first, _ = self._counts.get(pair, (0, facts, stage))
-        self._counts[pair] = (count + 1, first, stage)
+        pair = (facts.principal.key, refusal.code)
+        count, first, _ = self._counts.get(pair, (0, facts, refusal))
+        self._counts[pair] = (count + 1, first, refusal)
         return count < SINGLE
 
     def drain(self) -> list[Record]:
@@ -65,7 +66,7 @@ class KnownCallers:
         interval = int((now - self._since) * 1000)
         counts, self._counts, self._since = self._counts, {}, now
         return [
-            refused_known(facts, stage, reason, count - SINGLE, interval)
-            for (_, reason), (count, facts, stage) in counts.items()
+            refused_known(facts, refusal.stage, refusal.status, refusal.code, count - SINGLE, interval)
+            for count, facts, refusal in counts.values()
             if count > SINGLE
         ]

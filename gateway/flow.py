@@ -139,7 +139,7 @@ class Gateway:
     def _refused_early(self, call: Call, refusal: Refusal) -> None:
         if call.facts.principal is None:
             self._services.unknown.count(call.exchange.client, refusal.code)
-        elif self._services.known.is_single(call.facts, refusal.stage, refusal.code):
+        elif self._services.known.is_single(call.facts, refusal):
             call.facts.path = ""
             self._services.append_later(refused(call.facts, refusal.stage, refusal.status, _reasons(refusal)))
         self._services.meter.inc("cordon_calls_total", (call.facts.route, "refused"))
@@ -311,9 +311,7 @@ class Gateway:
     async def _refuse(self, call: Call, refusal: Refusal) -> None:
         """Record the refusal, then tell the client; a call that has an intent has its outcome already."""
         # A call that was to be sent somewhere has a record of its end in any case.
-        if not call.recorded and (
-            call.endpoint or self._services.known.is_single(call.facts, refusal.stage, refusal.code)
-        ):
+        if not call.recorded and (call.endpoint or self._services.known.is_single(call.facts, refusal)):
             call.recorded = True
             record = refused(call.facts, refusal.stage, refusal.status, _reasons(refusal))
             try:

@@ -112,11 +112,14 @@ def refused(facts: Facts, stage: str, status: int, reasons: Sequence[Mapping[str
     return record
 
 
-def refused_known(facts: Facts, stage: str, reason: str, count: int, interval_ms: int) -> dict[str, object]:
+def refused_known(
+    facts: Facts, stage: str, status: int, reason: str, count: int, interval_ms: int
+) -> dict[str, object]:
     """`call.refused`, aggregated: the refusals of a known caller for one reason beyond those with a record each."""
     record = _of_call("call.refused", facts)
     del record["call"], record["route"]
-    return record | {"stage": stage, "reason": reason, "count": count, "interval_ms": interval_ms}
+    told = {"stage": stage, "status": status, "reason": reason, "count": count, "interval_ms": interval_ms}
+    return record | told
 
 
 def refused_unknown(boot: str, source: str, reason: str, count: int, interval_ms: int) -> dict[str, object]:

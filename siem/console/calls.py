@@ -169,7 +169,8 @@ def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int
 def reasons_of(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Why a call was not let through, in words, as its last record says."""
     if reason := record.get("reason"):
-        return (f"{reason} from {record.get('source', 'unknown')}",)
+        source = record.get("source")
+        return (f"{reason} from {source}" if source else str(reason),)
     return tuple(
         reason if isinstance(reason, str) else reason.get("detail") or reason.get("rule") or reason.get("code") or ""
         for reason in record.get("reasons", ())

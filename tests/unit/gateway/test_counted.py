@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.counted import MOST_SOURCES, SINGLE, KnownCallers, UnknownCallers
+from gateway.errors import Refusal
 from gateway.identity import Principal
 from gateway.records import Facts
 from lineage.record import encode
@@ -32,20 +33,24 @@ def test_many_sources_are_counted_together_once_there_are_too_many() -> None:
     assert sum(int(str(record["count"])) for record in records) == MOST_SOURCES + 500
 
 
+REFUSED = Refusal(403, "decision", "refused", "Policy refused the call.")
+
+
 def facts(name: str) -> Facts:
     return Facts("gateway-0-01J", "01JCALL", principal=Principal(f"acme/{name}", "acme", (), f"key_{name}"))
 
 
 def test_a_known_callers_refusals_have_a_record_each_up_to_a_number_and_are_counted_beyond() -> None:
     known = KnownCallers()
-    single = [known.is_single(facts("bot"), "decision", "refused") for _ in range(SINGLE + 30)]
+    single = [known.is_single(facts("bot"), REFUSED) for _ in range(SINGLE + 30)]
     assert single == [True] * SINGLE + [False] * 30
-    assert known.is_single(facts("bot"), "decision", "policy_failed")
-    assert known.is_single(facts("other"), "decision", "refused")
+    assert known.is_single(facts("bot"), Refusal(403, "decision", "policy_failed", ""))
+    assert known.is_single(facts("other"), REFUSED)
     (record,) = known.drain()
     assert (record["principal"], record["stage"], record["reason"], record["count"]) == (
         "acme/bot", "decision", "refused", 30,
     )  # fmt: skip
+    assert record["status"] == 403
     assert encode(record)
     assert known.drain() == []
-    assert known.is_single(facts("bot"), "decision", "refused")
+    assert known.is_single(facts("bot"), REFUSED)

@@ -157,8 +157,16 @@ def test_one_call_gives_no_more_records_than_its_bound(log):
         ({"reasons": ["plain"]}, ("plain",)),
         ({"reasons": [{}]}, ("",)),
         ({"reason": "unknown_key", "source": "::1"}, ("unknown_key from ::1",)),
+        ({"reason": "contained"}, ("contained",)),
         ({}, ()),
     ],
 )
 def test_reasons_are_told_in_words(record, told):
     assert reasons_of(record) == told
+
+
+def test_refusals_of_a_known_caller_that_were_only_counted_are_one_line(log: Log) -> None:
+    log.add(records.refused_known(log.facts(), "containment", 403, "contained", 7, 10_000))
+    (call,) = page(log, Filter(principal="acme/ci-bot")).calls
+    assert (call.verdict, call.status, call.stage, call.count) == ("refused", 403, "containment", 7)
+    assert call.reasons == ("contained",)
