@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lineage.chance import sixteen
 from lineage.errors import SideError
 from lineage.paths import make_private_file
-from lineage.sqlite_file import FAILURES, unavailable
+from lineage.sqlite_file import FAILURES, transaction, unavailable
 
 KEY_SIZE: Final = 32
 _NONCE: Final = 12
@@ -131,15 +131,8 @@ class SideStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._turn, _explained(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.rollback()
-                raise
+        with self._turn, _explained(self._path), transaction(self._db):
+            yield self._db
 
     def wrapped_key(self, tenant: str) -> tuple[bytes | None] | None:
         """Return (wrapped key,), (None,) when the tenant was erased, or None when it never had a key."""

@@ -6,7 +6,8 @@ import errno
 import os
 import sqlite3
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,19 @@ _REASONS: Final[Mapping[str, str]] = {
     "SQLITE_CANTOPEN": "the file cannot be opened; check that it is there and its permissions",
     "SQLITE_CONSTRAINT": "an index is taken already; run `cordon log verify`",
 }
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is done within, or after any error nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.rollback()
+        raise
 
 
 def connect(path: Path) -> sqlite3.Connection:

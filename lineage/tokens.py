@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from lineage.errors import LineageError
 from lineage.paths import make_private_file
-from lineage.sqlite_file import FAILURES, unavailable
+from lineage.sqlite_file import FAILURES, transaction, unavailable
 
 MOST_LOOSE: Final = 1_000
 """Most loose values of a scope: each request of the scope is searched for them."""
@@ -203,15 +203,8 @@ class TokenStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._turn, self._explained():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.rollback()
-                raise
+        with self._turn, self._explained(), transaction(self._db):
+            yield self._db
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
