@@ -25,7 +25,7 @@ log = structlog.get_logger("process")
 
 
 async def play_writer(life: Life) -> None:
-    """The sole authority over the log's indexes and checkpoints."""
+    """The one process of this node that appends to the log; it, or that of another node, signs the checkpoints."""
     from lineage.writer import run_writer
 
     paths = Paths(life.config.data_dir)
@@ -151,7 +151,9 @@ async def _connected(life: Life, on_control: Callable[[ControlState], None] | No
 
 @asynccontextmanager
 async def _recorded(life: Life, client: LogClient) -> AsyncIterator[None]:
-    await client.append(encode(_head(life, "process.started") | {"role": life.role, "slot": life.slot}))
+    await client.append(
+        encode(_head(life, "process.started") | {"role": life.role, "slot": life.slot, "node": life.node})
+    )
     try:
         yield
     finally:

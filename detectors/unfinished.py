@@ -1,9 +1,9 @@
 """Calls that were sent and have no outcome.
 
 Intents are remembered by the life of the process that wrote them (`boot`) until their outcome comes. When a process
-starts in the same role and slot as an earlier life that never said it stopped, that life is over: it is reported as
-`process.lost` with its open intents, and an alert is raised where there are any. An open call of a living process is
-reported once it is overdue; the log writer may have died between a commit and its acknowledgement.
+starts in the same node, role and slot as an earlier life that never said it stopped, that life is over: it is reported
+as `process.lost` with its open intents, and an alert is raised where there are any. An open call of a living process
+is reported once it is overdue; the log writer may have died between a commit and its acknowledgement.
 
 This sees two records of every call, so it reads single facts from the bytes and parses only the rare ones.
 """
@@ -60,7 +60,8 @@ class Unfinished(Detector):
             return self._intent(index, record)
         facts = parse(record)
         if kind == b"process.started":
-            return self._started(f"{text(facts, 'role')}/{facts.get('slot', '')}", text(facts, "boot"))
+            place = f"{text(facts, 'node')}/{text(facts, 'role')}/{facts.get('slot', '')}"
+            return self._started(place, text(facts, "boot"))
         if kind == b"process.lost":
             return self._ended(text(facts, "lost_boot"))
         self._vacate(text(facts, "boot"))
@@ -156,7 +157,7 @@ class Unfinished(Detector):
         self._intents = cast(int, snapshot["intents"])
 
 
-_ROLE: Facts = {"role": "gateway", "at": 5}
+_ROLE: Facts = {"role": "gateway", "at": 5, "node": "n"}
 
 
 def _process(kind: str, boot: str, slot: int = 0, **more: object) -> Facts:
@@ -180,6 +181,8 @@ Unfinished.cases = (
     Case("every call had its outcome", [_starts("a"), _sent("a"), _done("a", 1), _starts("b")]),
     Case("it stopped in order", [_starts("a"), _process("stopped", "a"), _starts("b")]),
     Case("another slot starts", [_starts("a"), _sent("a"), _starts("b", slot=1)]),
+    Case("the same slot of another node starts",
+         [_starts("a"), _sent("a"), _process("started", "b", node="m")]),
     Case("the outcome of another life closes nothing",
          [_starts("a"), _sent("a"), _done("z", 1), _starts("b")], ["a"]),
     Case("the supervisor reported it first",

@@ -1,4 +1,4 @@
-"""The audit log: records, the tree that keeps them from being rewritten unnoticed, its one writer and many readers.
+"""The audit log: records, the tree that keeps them from being rewritten unnoticed, who writes it and who reads it.
 
 In come records (`record.encode`), from gateway workers, the SOC process, the control server and the command line.
 Out go their indexes once they are on the disk, the control state that they fold to, and checkpoints, tiles and

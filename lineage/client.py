@@ -213,6 +213,9 @@ class LogClient:
             for index, record in wire.parse_control(payload):
                 self.control = self.control.fold(decode(record), index)
             self._controlled()
+        elif kind == wire.STATE:
+            self.control = control.load(payload)
+            self._controlled()
         elif kind == wire.SIZE:
             self._grown(wire.parse_size(payload))
         elif kind == wire.REFUSED:

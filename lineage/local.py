@@ -51,11 +51,7 @@ class _OwnLog:
         return self._ledger.control
 
     def append(self, record: bytes) -> int:
-        index = self._ledger.size
-        if may_control(record):
-            self._ledger.append([record], [0])
-        else:
-            self._ledger.append([record])
+        index, _ = self._ledger.append([record], [0] if may_control(record) else [])
         return index
 
     def close(self) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from lineage.control import ControlState
-from lineage.errors import LogUnavailable, VerificationError
+from lineage.errors import LogUnavailable, VerificationError, WriterPresent
 from lineage.keys import load_verifier
 from lineage.paths import Paths
 from lineage.place import LogPlace
 from lineage.reader import LogReader
 from lineage.sqlite_store import SqliteSource
-from lineage.store import LogSource, LogStore
+from lineage.store import Change, LogSource, LogStore, Pulse
 from lineage.verify import verify
 
 _CHUNK: Final = 500
@@ -61,6 +61,8 @@ def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress
     key = load_verifier(data_dir)
     with closing(SqliteSource(path)) as source, closing(PostgresStore(database)) as target, target.together():
         latest = source.checkpoint()
+        if not target.elect():
+            raise WriterPresent(f"a Cordon works with the {LogPlace(data_dir, database).name}; stop it, then move")
         if not (target.size() or target.checkpoint() is not None or target.levels()):
             records = _copy_records(source, target, copied)
             checkpoints = _copy_tree(source, target)
@@ -69,6 +71,10 @@ def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress
             records, checkpoints = source.size(), sum(1 for _ in _checkpoints(source))
         else:
             raise LogUnavailable(f"the {LogPlace(data_dir, database).name} is not empty; name an empty database")
+        if target.bind(str(key)) != str(key):
+            raise LogUnavailable(
+                f"the {LogPlace(data_dir, database).name} belongs to another key; name an empty database"
+            )
         report = verify(LogReader(target), [key], None if latest is None else latest[1], progress=verified)
         if report.wrong:
             faults = "; ".join(fault for check in report.checks for fault in check.findings[:1])
@@ -96,8 +102,9 @@ def _copy_records(source: LogSource, target: LogStore, progress: Progress) -> in
         if [index for index, _ in rows] != list(range(first, min(first + _CHUNK, size))):
             raise VerificationError(f"records are missing after index {first}; run `cordon log verify`")
         last = first + len(rows) == size
-        changes = state.changes(ControlState()) if last else []
-        target.append(first, [data for _, data in rows], changes, state.epoch)
+        change = Change(state.changes(ControlState()), 0, state.epoch - first) if last and state.epoch else None
+        if target.append(first, [data for _, data in rows], change) != Pulse(first, 0):
+            raise LogUnavailable("somebody else writes to the database; stop it, and move to an empty one")
         progress(len(rows))
     return size
 

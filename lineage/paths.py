@@ -46,6 +46,11 @@ class Paths:
         return self.run / "log.lock"
 
     @property
+    def node(self) -> Path:
+        """What this machine's share of a deployment is called in records: a name made at the first start."""
+        return self.run / "node"
+
+    @property
     def metrics(self) -> Path:
         """Directory of the processes' metric snapshots."""
         return self.run / "metrics"

@@ -58,10 +58,7 @@ class LogPlace:
         return PostgresSource(self.database)
 
     def store(self) -> LogStore:
-        """Open the log for writing, making it where there is none; the caller holds `writer_lock`.
-
-        WriterPresent when another writer has been elected on PostgreSQL.
-        """
+        """Open the log for writing, making it where there is none; the caller holds `writer_lock`."""
         if not self.remote:
             return SqliteStore(Paths(self.data_dir).log)
         from lineage.postgres_store import PostgresStore

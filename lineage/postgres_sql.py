@@ -1,7 +1,8 @@
 """The log's tables on PostgreSQL, and the statements that write them: each is one round trip and one commit.
 
-A statement that writes begins with the fence: it takes the one row of `cordon.log` if the writer's term, and the size
-of the log, are still what the writer takes them for. If not, it writes nothing, and its answer says so.
+A statement that writes begins with the one row of `cordon.log`, which it holds until it is committed. So appends of all
+machines are in one order, and whoever gets the row sees what it says as of then, whenever the statement began. The size
+and the epoch are read from it for that reason, and not from the tables, which are seen as of the statement's beginning.
 """
 
 from __future__ import annotations
@@ -19,39 +20,40 @@ SCHEMA: Final = (
     "CREATE TABLE cordon.control (kind text, id bytea, value bytea NOT NULL, PRIMARY KEY (kind, id))",
     """CREATE TABLE cordon.log (
         one integer PRIMARY KEY CHECK (one = 1), version bigint NOT NULL,
-        term bigint NOT NULL, size bigint NOT NULL, epoch bigint NOT NULL
+        term bigint NOT NULL, size bigint NOT NULL, epoch bigint NOT NULL, vkey text NOT NULL
     ) WITH (fillfactor = 10)""",
-    "INSERT INTO cordon.log VALUES (1, 1, 0, 0, 0)",
+    "INSERT INTO cordon.log VALUES (1, 1, 0, 0, 0, '')",
 )
 
 APPEND: Final = """
-WITH fence AS (
-    UPDATE cordon.log SET size = size + %(count)b
-    WHERE term = %(term)b AND size = %(first)b RETURNING 1
+WITH place AS (
+    UPDATE cordon.log SET size = size + %(count)b WHERE size >= %(known)b RETURNING size - %(count)b AS first, epoch
 ), added AS (
     INSERT INTO cordon.records (idx, data)
-    SELECT %(first)b + n - 1, data FROM fence, unnest(%(records)b::bytea[]) WITH ORDINALITY AS new (data, n)
+    SELECT first + n - 1, data FROM place, unnest(%(records)b::bytea[]) WITH ORDINALITY AS new (data, n)
 )
-SELECT (SELECT count(*) FROM fence), term, size FROM cordon.log
+SELECT first, epoch FROM place
 """
 
 APPEND_CONTROL: Final = """
-WITH fence AS (
-    UPDATE cordon.log SET size = size + %(count)b, epoch = %(epoch)b
-    WHERE term = %(term)b AND size = %(first)b RETURNING 1
+WITH place AS (
+    UPDATE cordon.log SET size = size + %(count)b, epoch = size + %(ahead)b
+    WHERE size >= %(known)b AND epoch = %(epoch)b RETURNING size - %(count)b AS first
 ), added AS (
     INSERT INTO cordon.records (idx, data)
-    SELECT %(first)b + n - 1, data FROM fence, unnest(%(records)b::bytea[]) WITH ORDINALITY AS new (data, n)
+    SELECT first + n - 1, data FROM place, unnest(%(records)b::bytea[]) WITH ORDINALITY AS new (data, n)
 ), gone AS (
-    DELETE FROM cordon.control AS old USING fence, unnest(%(gone_kinds)b::text[], %(gone)b::bytea[]) AS x (kind, id)
+    DELETE FROM cordon.control AS old USING place, unnest(%(gone_kinds)b::text[], %(gone)b::bytea[]) AS x (kind, id)
     WHERE old.kind = x.kind AND old.id = x.id
 ), kept AS (
     INSERT INTO cordon.control (kind, id, value)
-    SELECT x.* FROM fence, unnest(%(kinds)b::text[], %(ids)b::bytea[], %(values)b::bytea[]) AS x
+    SELECT x.* FROM place, unnest(%(kinds)b::text[], %(ids)b::bytea[], %(values)b::bytea[]) AS x
     ON CONFLICT (kind, id) DO UPDATE SET value = excluded.value
 )
-SELECT (SELECT count(*) FROM fence), term, size FROM cordon.log
+SELECT first, %(epoch)b::bigint FROM place
 """
+
+BIND: Final = "UPDATE cordon.log SET vkey = CASE vkey WHEN '' THEN %b ELSE vkey END RETURNING vkey"
 
 CHECKPOINT: Final = """
 WITH fence AS (
@@ -63,7 +65,7 @@ WITH fence AS (
 ), note AS (
     INSERT INTO cordon.checkpoints (size, note) SELECT %(size)b, %(note)b FROM fence
 )
-SELECT (SELECT count(*) FROM fence), term, size FROM cordon.log
+SELECT count(*) FROM fence
 """
 
 # A session of ours whose connection was cut, but whose server process has not noticed yet: it holds our lock.

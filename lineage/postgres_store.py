@@ -1,10 +1,12 @@
-"""The log in a PostgreSQL database: one writer elected by the server, readers in any process on any machine.
+"""The log in a PostgreSQL database: written by one log writer on each machine, read by any process.
 
-The right to write is two things. An advisory lock that the writing session holds elects the writer: when the session
-ends, however it ends, the server gives the lock to the next who asks. And a number, the term, that whoever gets the
-lock raises: each append names the term that it was made in, and takes the row in which the present one stands. So a
-writer that lost its session, or was asleep while another took over, cannot commit anything any more, and a commit
-whose answer was lost is either there or will never be, once the next writer has its term.
+Every writer appends. The server puts the appends in order: each takes the one row that says how far the log is, finds
+its place there, and learns the epoch of the control state in the same round trip.
+
+One of the writers is elected to keep the tree and to sign checkpoints. The right to that is two things. An advisory
+lock that the elected session holds: when the session ends, however it ends, the server gives the lock to the next who
+asks. And a number, the term, that whoever gets the lock raises: a checkpoint names the term that it was made in. So a
+writer that lost its session, or was asleep while another took over, cannot save any more.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from typing import Any, Final, Self
 from psycopg.types.numeric import Int8
 
 from lineage import postgres_sql as sql
-from lineage.control import ControlState, Row, from_rows
+from lineage.control import ControlState, from_rows
 from lineage.errors import LogUnavailable, WriterPresent
 from lineage.postgres_session import Session, describe
-from lineage.store import SEARCH_LIMIT
+from lineage.store import SEARCH_LIMIT, Change, Pulse
 
 LOCK: Final = 0x436F7264_6C6F6701
-"""The advisory lock of the log writer ("Cordlog" and a one); such locks are each database's own."""
+"""The advisory lock of the elected log writer ("Cordlog" and a one); such locks are each database's own."""
+
+MAKING: Final = LOCK + 1
+"""The advisory lock of whoever makes the tables."""
 
 READ_PATIENCE: Final = 3.0
 """Longest time in s that one read may take. Some readers read in their event loop: a read, a new connection and the
@@ -122,103 +127,107 @@ class PostgresSource:
 
 
 class PostgresStore(PostgresSource):
-    """Writes the log. Whoever has it open is the writer; WriterPresent when somebody else is.
+    """Writes the log, beside other machines' writers.
 
-    It does not connect again by itself: a lost session is a lost election. `reopen` gives a new store.
+    It does not connect again by itself: a lost session is a lost election, and its last commit is in doubt. `reopen`
+    gives a new store.
     """
 
     def __init__(self, database: str, name: str = "") -> None:
-        """Be elected, and make the tables of a new log. `name` is that of a session of ours that this one replaces."""
+        """Make the tables of a new log. `name` is that of a session of ours that this one replaces."""
+        self._replaces = bool(name)
         self._name = name or f"cordon writer {secrets.token_hex(8)}"
+        self._opened = False
         self.term = 0
         super().__init__(database)
+        self._opened = True
 
     def _connect(self) -> Session:
-        if self.term:
+        if self._opened:
             raise LogUnavailable(f"the session that writes to the {describe(self._database)} was lost")
         session = Session(self._database, self._name)
         try:
             _check_durable(session)
-            self._elect(session)
             if not _exists(session):
                 _create(session)
             _check_format(session)
             _check_logged(session)
-            # Waits for what an earlier writer still commits; from here on nobody else commits anything.
-            self.term = int(session.rows("UPDATE cordon.log SET term = term + 1 RETURNING term")[0][0])
+            if self._replaces:
+                session.rows(sql.END_OWN, (Int8(LOCK >> 32), Int8(LOCK & 0xFFFFFFFF), self._name))
         except BaseException:
             session.close()
             raise
         return session
 
-    def _elect(self, session: Session) -> None:
-        elected = "SELECT pg_try_advisory_lock(%b)"
-        if session.rows(elected, (Int8(LOCK),))[0][0]:
-            return
-        session.rows(
-            sql.END_OWN,
-            (Int8(LOCK >> 32), Int8(LOCK & 0xFFFFFFFF), self._name),
-        )
-        if not session.rows(elected, (Int8(LOCK),))[0][0]:
-            raise WriterPresent(
-                f"another log writer writes to the {session.where}; run commands on the machine where it runs"
-            )
+    def elect(self) -> bool:
+        """Say whether this store may save checkpoints; it may as long as its session lives, once it was elected."""
+        with self._turn:
+            if not self.term and self._session.rows("SELECT pg_try_advisory_lock(%b)", (Int8(LOCK),))[0][0]:
+                # Waits for what an earlier one still saves; from here on no other saves anything.
+                self.term = int(self._session.rows("UPDATE cordon.log SET term = term + 1 RETURNING term")[0][0])
+            return bool(self.term)
 
-    def append(self, first: int, records: Sequence[bytes], control: Sequence[Row] = (), epoch: int = 0) -> None:
-        """Add records at the indexes from `first` on, and the changes of the control projection that they make."""
-        values: dict[str, object] = {"first": Int8(first), "count": Int8(len(records)), "records": list(records)}
-        if not control:
-            self._fenced(sql.APPEND, values, first)
-            return
-        gone = [(kind, name.encode()) for kind, name, value in control if value is None]
-        kept = [(kind, name.encode(), value) for kind, name, value in control if value is not None]
-        values |= {
-            "epoch": Int8(epoch),
-            "gone_kinds": [kind for kind, _ in gone],
-            "gone": [name for _, name in gone],
-            "kinds": [kind for kind, _, _ in kept],
-            "ids": [name for _, name, _ in kept],
-            "values": [value for _, _, value in kept],
-        }
-        self._fenced(sql.APPEND_CONTROL, values, first)
+    def bind(self, verifier: str) -> str:
+        """Return the public key of the log's checkpoints; `verifier` from now on where it has none yet."""
+        with self._turn:
+            return str(self._session.rows(sql.BIND, (verifier,))[0][0])
+
+    def pulse(self) -> Pulse:
+        """Return how far the log is now."""
+        with self._turn:
+            return Pulse(*self._session.rows("SELECT size, epoch FROM cordon.log")[0])
+
+    def append(self, known: int, records: Sequence[bytes], change: Change | None = None) -> Pulse | None:
+        """Add records behind all that are there, and what they change of the control projection."""
+        values: dict[str, object] = {"known": Int8(known), "count": Int8(len(records)), "records": list(records)}
+        query = sql.APPEND
+        if change is not None:
+            query = sql.APPEND_CONTROL
+            gone = [(kind, name.encode()) for kind, name, value in change.rows if value is None]
+            kept = [(kind, name.encode(), value) for kind, name, value in change.rows if value is not None]
+            values |= {
+                "epoch": Int8(change.epoch),
+                "ahead": Int8(change.ahead),
+                "gone_kinds": [kind for kind, _ in gone],
+                "gone": [name for _, name in gone],
+                "kinds": [kind for kind, _, _ in kept],
+                "ids": [name for _, name, _ in kept],
+                "values": [value for _, _, value in kept],
+            }
+        with self._turn:
+            rows = self._session.rows(query, values)
+        return Pulse(*rows[0]) if rows else None
 
     def save_checkpoint(self, size: int, note: bytes, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep a signed checkpoint together with its new and longer tiles."""
         values = {
+            "term": Int8(self.term),
             "size": Int8(size),
             "note": note,
             "levels": [Int8(level) for level, _ in tiles],
             "indexes": [Int8(index) for _, index in tiles],
             "hashes": list(tiles.values()),
         }
-        self._fenced(sql.CHECKPOINT, values, None)
-
-    def _fenced(self, query: str, values: dict[str, object], first: int | None) -> None:
-        """Run a statement that does nothing unless this is still the term; one round trip, one commit."""
         with self._turn:
-            passed, term, size = self._session.rows(query, values | {"term": Int8(self.term)})[0]
-            if passed:
+            if self.term and self._session.rows(sql.CHECKPOINT, values)[0][0]:
                 return
-            where = self._session.where
-            if term == self.term and first is not None:
-                raise LogUnavailable(
-                    f"{where}: the log has {size} records, so index {first} is taken or leaves a gap; "
-                    "run `cordon log verify`"
-                )
-            self._session.close()
-        raise WriterPresent(f"another log writer has taken over the {where}; nothing was written")
+            if self.term:
+                self.term = 0
+                self._session.rows("SELECT pg_advisory_unlock_all()")
+        raise WriterPresent(f"another log writer signs the {self._session.where} now; this checkpoint was not saved")
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is written inside is committed together at the end, or not at all."""
+        """What is written inside is committed together at the end, or not at all; others wait with their appends."""
         with self._turn, self._session.transaction():
+            self._session.rows("SELECT 1 FROM cordon.log FOR UPDATE")
             yield
 
     def check(self) -> None:
-        """Each append looks for itself whether the log is still the one that this writer was elected for."""
+        """Each append looks for itself whether the log has all that this writer knows of."""
 
     def reopen(self) -> Self:
-        """Close this store and be elected again."""
+        """Close this store, and whatever the server still takes for its session."""
         self.close()
         return type(self)(self._database, self._name)
 
@@ -241,12 +250,16 @@ def log_exists(database: str) -> bool:
 
 
 def _exists(session: Session) -> bool:
-    return bool(session.rows("SELECT to_regclass('cordon.log') IS NOT NULL")[0][0])
+    # The table itself: `to_regclass` may remember, within a transaction, that there was none.
+    return bool(session.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'cordon' AND tablename = 'log'")[0][0])
 
 
 def _create(session: Session) -> None:
-    """Make the tables, all or none."""
+    """Make the tables, all or none, unless another machine was first."""
     with session.transaction():
+        session.rows("SELECT pg_advisory_xact_lock(%b)", (Int8(MAKING),))
+        if _exists(session):
+            return
         for statement in sql.SCHEMA:
             session.rows(statement)
 

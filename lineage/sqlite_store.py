@@ -17,7 +17,7 @@ from lineage.control import ControlState, Row, from_rows
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
 from lineage.sqlite_file import DAMAGED, FAILURES, check_format, connect, create, unavailable
-from lineage.store import SEARCH_LIMIT
+from lineage.store import SEARCH_LIMIT, Change, Pulse
 
 log = logging.getLogger("cordon.lineage.store")
 
@@ -136,20 +136,44 @@ class SqliteStore(SqliteSource):
         self._db.execute("PRAGMA query_only=OFF")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
         self._db.execute("PRAGMA busy_timeout=250")
+        self._epoch = 0
+        self.pulse()
         self._copier: threading.Thread | None = None
         self._wal_pages = 0
         self._uncopied = 0
 
-    def append(self, first: int, records: Sequence[bytes], control: Sequence[Row] = (), epoch: int = 0) -> None:
-        """Add records at the indexes from `first` on, and the changes of the control projection that they make."""
+    def append(self, known: int, records: Sequence[bytes], change: Change | None = None) -> Pulse | None:
+        """Add records at the indexes from `known` on, and what they change of the control projection."""
+        before = self._epoch
+        epoch = before if change is None else known + change.ahead
+        if change is not None and change.epoch != before:
+            return None
 
         def work(db: sqlite3.Connection) -> None:
-            db.executemany(_APPEND, enumerate(records, first))
-            if control:
-                _save_control(db, control, epoch)
+            db.executemany(_APPEND, enumerate(records, known))
+            if change is not None:
+                _save_control(db, change.rows, epoch)
 
         self._commit(work)
+        self._epoch = epoch
         self._uncopied += sum(map(len, records))
+        return Pulse(known, before)
+
+    def pulse(self) -> Pulse:
+        """Return how far the log is."""
+        row = self._one("SELECT epoch FROM epoch")
+        if row is None or type(row[0]) is not int:
+            raise LogUnavailable(f"{self._path.name}: the stored control state {DAMAGED}")
+        self._epoch = row[0]
+        return Pulse(self.size(), self._epoch)
+
+    def elect(self) -> bool:
+        """Nobody else writes to the file."""
+        return True
+
+    def bind(self, verifier: str) -> str:
+        """The key lies beside the file: whoever opens one has the other."""
+        return verifier
 
     def save_checkpoint(self, size: int, note: bytes, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep a signed checkpoint together with its new and longer tiles."""

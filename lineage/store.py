@@ -1,17 +1,36 @@
 """What a log needs of a database: the contract that every store implementation keeps.
 
-`LogSource` reads and may be used by any number of processes; `LogStore` writes and belongs to the one log writer.
+`LogSource` reads and may be used by any number of processes; `LogStore` writes and belongs to a log writer: the only
+one of a data directory, and one of several where the database is shared by several machines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from lineage.control import ControlState, Row
 
 SEARCH_LIMIT: Final = 1_000
 """Most records that one search returns."""
+
+
+class Change(NamedTuple):
+    """What control records of a batch change: `rows`, made from the state of `epoch`.
+
+    The new epoch is the batch's first index and `ahead` more.
+    """
+
+    rows: Sequence[Row]
+    epoch: int
+    ahead: int
+
+
+class Pulse(NamedTuple):
+    """How far a log is: its number of records, and the epoch of its control state."""
+
+    size: int
+    epoch: int
 
 
 class LogSource(Protocol):
@@ -61,12 +80,31 @@ class LogSource(Protocol):
 class LogStore(LogSource, Protocol):
     """Write access. When a call returns, all of it is on the disk; when it raises LogUnavailable, none of it is."""
 
-    def append(self, first: int, records: Sequence[bytes], control: Sequence[Row] = (), epoch: int = 0) -> None:
-        """Add records at the indexes from `first` on, and the changes of the control projection that they make."""
+    def append(self, known: int, records: Sequence[bytes], change: Change | None = None) -> Pulse | None:
+        """Add records behind all that are there, and what they change of the control projection.
+
+        Returns the index of the first, as `size`, and the epoch that was in force there. None, and nothing is written:
+        there are fewer than `known` records, or the control state is of another epoch than the change was made from.
+        """
+        ...
+
+    def pulse(self) -> Pulse:
+        """Return how far the log is now; cheap."""
+        ...
+
+    def elect(self) -> bool:
+        """Say whether this store may save checkpoints, and try to be elected where several could."""
+        ...
+
+    def bind(self, verifier: str) -> str:
+        """Return the public key of the log's checkpoints; `verifier` from now on where it has none yet ("": none)."""
         ...
 
     def save_checkpoint(self, size: int, note: bytes, tiles: Mapping[tuple[int, int], bytes]) -> None:
-        """Keep a signed checkpoint and, by (level, index), the tiles that are new or longer since the one before."""
+        """Keep a signed checkpoint and, by (level, index), the tiles that are new or longer since the one before.
+
+        WriterPresent when another store was elected meanwhile.
+        """
         ...
 
     def check(self) -> None:

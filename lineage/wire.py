@@ -10,6 +10,7 @@ Writer to client:
 
     WELCOME  size u64, control state (JSON)       answer to HELLO
     CONTROL  (index u64, length u32, record)*     the control records of one commit; before its ACKs
+    STATE    control state (JSON)                 the same for a commit before which others had changed the state
     ACK      sequence u64, count u32, index u64   that many appends have the indexes from `index` on, durably
     REFUSED  sequence u64, count u32, reason      none of these appends is in the log
     SIZE     size u64                             the log has grown
@@ -36,6 +37,7 @@ CONTROL: Final = 17
 ACK: Final = 18
 REFUSED: Final = 19
 SIZE: Final = 20
+STATE: Final = 21
 
 MAX_SIDE: Final = 4_194_304
 """Largest side blob, bytes."""
@@ -153,6 +155,11 @@ def parse_welcome(payload: bytes) -> tuple[int, bytes]:
 def control(entries: Sequence[tuple[int, bytes]]) -> bytes:
     """Return the frame with the control records of one commit."""
     return frame(CONTROL, b"".join([_ENTRY.pack(index, len(record)) + record for index, record in entries]))
+
+
+def state(dump: bytes) -> bytes:
+    """Return the frame with the whole control state."""
+    return frame(STATE, dump)
 
 
 def parse_control(payload: bytes) -> list[tuple[int, bytes]]:

@@ -17,7 +17,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,8 +37,8 @@ MAX_WAITING_BYTES: Final = 128 * 1_048_576
 """Records and side blobs that wait for the disk; over it appends are refused."""
 LOCK_PATIENCE: Final = 3.0
 """Longest time in s to wait for somebody else on this machine to stop writing."""
-STANDBY_SECONDS: Final = 0.5
-"""How often a standby asks whether the writer's place on PostgreSQL is free."""
+LOOK_SECONDS: Final = 0.1
+"""How often a log that other machines write to as well is looked at."""
 MAX_CLIENTS: Final = 1_024
 COMPLAINT_PAUSE: Final = 1.0
 """Least time in s between two lines of the process's log about the same kind of failure."""
@@ -69,8 +69,10 @@ class LogWriter:
         self.failed: asyncio.Future[Any] = self._loop.create_future()
         self._checkpoint_timer: asyncio.TimerHandle | None = None
         self._size_timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
         self._size = self._announced = ledger.size
         self._control = ledger.control
+        self._readings = ledger.readings
         self._complained: dict[str, float] = {}
         self._meter = meter
         self._commit_seconds = meter.histogram("cordon_log_commit_seconds")
@@ -80,8 +82,12 @@ class LogWriter:
         self._size_records.set(ledger.size)
         self._checkpoint_records = meter.gauge("cordon_log_checkpoint_records")
         self._side_bytes = meter.gauge("cordon_side_queue_bytes")
+        self._standby = meter.gauge("cordon_log_standby")
+        self._standby.set(int(not ledger.elected))
         if ledger.size != ledger.checkpointed:
             self._plan_checkpoint()
+        if ledger.shared:
+            self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
     def client(self) -> Connection:
         """Return the protocol of a new connection."""
@@ -180,7 +186,10 @@ class LogWriter:
             return
         self._commit_seconds.observe(time.perf_counter() - start)
         self._tell(batch, first, controls)
-        self._ledger.grow()
+        try:
+            self._ledger.grow()
+        except LineageError as error:
+            self._complain("the log could not be read: %s", error)
         if self._ledger.untidy:
             self._tidy()
 
@@ -205,11 +214,7 @@ class LogWriter:
 
     def _tell(self, batch: Batch, first: int, controls: Controls) -> None:
         """Send a commit's control records to all, then its acknowledgements; keep its side blobs, announce its size."""
-        self._control = self._ledger.control
-        if first != self._size:
-            # A commit that was refused is there after all, found when the store was opened again.
-            self._send(wire.WANTS_CONTROL, wire.welcome(first, self._control.dump()))
-        elif controls:
+        if not self._tell_control() and controls:
             self._send(wire.WANTS_CONTROL, wire.control(controls))
         blobs: Blobs = []
         now = time.time_ns() // 1_000_000
@@ -220,12 +225,44 @@ class LogWriter:
         if blobs:
             self._side.put(blobs)
             self._side_bytes.set(self._side.waiting_bytes)
-        self._size = first
-        self._size_records.set(first)
+        self._grown(first)
+
+    def _tell_control(self) -> bool:
+        """Send the control state whole when it was read again, since then others have changed it."""
+        self._control = self._ledger.control
+        if self._readings == self._ledger.readings:
+            return False
+        self._readings = self._ledger.readings
+        self._send(wire.WANTS_CONTROL, wire.state(self._control.dump()))
+        return True
+
+    def _grown(self, size: int) -> None:
+        self._size = size
+        self._size_records.set(size)
         if self._size_timer is None:
             self._announce()
         if self._checkpoint_timer is None:
             self._plan_checkpoint()
+
+    def _look(self) -> None:
+        """Find out, and tell the clients, what other machines have done to the log."""
+        try:
+            self._ledger.look()
+        except LineageError as error:
+            self._complain("the log could not be looked at: %s", error)
+        except Exception as fault:
+            if not self.failed.done():
+                self.failed.set_exception(fault)
+            return
+        else:
+            self._tell_control()
+            if self._ledger.size != self._size:
+                self._grown(self._ledger.size)
+            if self._standby.value == self._ledger.elected:
+                self._standby.set(int(not self._ledger.elected))
+                log.info("this log writer %s", "signs the checkpoints now" if self._ledger.elected else "stands by")
+        if not self._stopping:
+            self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _send(self, flag: int, data: bytes) -> None:
         """Send to all who asked for this kind of news."""
@@ -261,7 +298,7 @@ class LogWriter:
     def finish(self) -> None:
         """Commit what waits, sign a last checkpoint and close the connections."""
         self._stopping = True
-        for timer in (self._checkpoint_timer, self._size_timer):
+        for timer in (self._checkpoint_timer, self._size_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()
         while self._ready and not self.failed.done():
@@ -281,8 +318,8 @@ async def run_writer(
 ) -> None:
     """Be the log writer of a data directory until `stop` is set; `ready` is called once clients can connect.
 
-    `database` is the setting of that name. While another machine's writer is elected on PostgreSQL, this one is its
-    standby: it waits, and takes over when that one ends.
+    `database` is the setting of that name. On PostgreSQL other machines' writers append as well, and one of them, which
+    may be this one, is elected to sign the checkpoints.
 
     Raises LogUnavailable when another writer is at work or the log cannot be opened, KeyFileError when a key is
     missing or open to others, VerificationError when the log does not fit its last checkpoint.
@@ -290,9 +327,7 @@ async def run_writer(
     paths = Paths(data_dir)
     async with AsyncExitStack() as stack:
         await _enter_lock(stack, data_dir)
-        ledger = await _elected(data_dir, settings, meter, stop, database)
-        if ledger is None:
-            return
+        ledger = Ledger(data_dir, settings, database)
         stack.callback(ledger.close)
         listening = _bind(paths.socket)
         stack.callback(listening.close)
@@ -321,33 +356,6 @@ async def _enter_lock(stack: AsyncExitStack, data_dir: Path) -> None:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(0.05)
-
-
-async def _elected(
-    data_dir: Path, settings: Lineage, meter: Meter, stop: asyncio.Event, database: str
-) -> Ledger | None:
-    """Open the log, as soon as no other machine's writer has it open; None when told to stop before."""
-    standby = meter.gauge("cordon_log_standby")
-    told = ""
-    while not stop.is_set():
-        try:
-            ledger = Ledger(data_dir, settings, database)
-        except WriterPresent as present:
-            if not standby.value:
-                log.info("standby: %s; this one takes over when it ends", present)
-            standby.set(1)
-        except LogUnavailable as error:
-            if not standby.value:
-                raise
-            if str(error) != told:
-                log.warning("standby: %s; this one goes on waiting", error)
-            told = str(error)
-        else:
-            standby.set(0)
-            return ledger
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), STANDBY_SECONDS)
-    return None
 
 
 def _bind(path: Path) -> socket.socket:

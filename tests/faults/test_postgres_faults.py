@@ -1,4 +1,4 @@
-"""The log on PostgreSQL under faults: a killed server, a killed or deposed writer, a connection cut in mid-commit."""
+"""The log on PostgreSQL under faults: a killed server, killed and deposed writers, a connection cut in mid-commit."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from lineage.client import LogClient
-from lineage.errors import LogUnavailable, VerificationError, WriterPresent
-from lineage.keys import load_verifier
+from lineage.control import ControlState
+from lineage.errors import KeyFileError, LogUnavailable, VerificationError, WriterPresent
+from lineage.keys import load_log_keys, load_verifier
 from lineage.ledger import RETRY_SECONDS, Ledger, writer_lock
 from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.postgres_session import Session
 from lineage.postgres_store import PostgresSource, PostgresStore
 from lineage.reader import open_reader
+from lineage.record import decode
 from lineage.verify import verify
-from lineage.writer import STANDBY_SECONDS, run_writer
+from lineage.writer import LOOK_SECONDS
 from tests.support.logs import QUICK, connect, data_directory, running_writer, start_writer
 from tests.support.postgres import Postgres, postgres
 from tests.support.records import intent, record
@@ -106,32 +108,41 @@ def test_a_server_killed_under_appends_loses_nothing_and_the_writer_comes_back_b
         asyncio.run(asyncio.wait_for(scenario(data_dir, server, server.database()), 100))
 
 
-def test_a_standby_takes_over_in_under_three_seconds_with_nothing_lost_or_doubled(database: str) -> None:
+def test_two_writers_append_at_once_and_when_the_one_that_signs_dies_the_other_does_within_three_seconds(
+    database: str,
+) -> None:
     async def scenario(first: Path, second: Path) -> None:
         acknowledged: dict[int, bytes] = {}
-        writer = start_writer(first, database=database)
-        client = await connect(first)
-        await client.append(intent(0))
+        writers = [start_writer(first, database=database)]
+        clients = [await connect(first)]
+        await clients[0].append(intent(0))
         shutil.copytree(Paths(first).keys, Paths(second).keys)
-        standby = start_writer(second, database=database)
+        writers.append(start_writer(second, database=database))
+        clients.append(await connect(second))
         stop = asyncio.Event()
-        loads = [asyncio.create_task(load(client, acknowledged, stop, f"lane-{lane}")) for lane in range(8)]
-        await asyncio.sleep(3)
-        assert not Paths(second).socket.exists(), "while the first writes, the standby waits"
-        os.kill(writer.pid or 0, signal.SIGKILL)
-        died = time.monotonic()
-        successor = await connect(second)
-        index = await successor.append(intent(1, boot="second"))
-        took = time.monotonic() - died
-        acknowledged[index] = intent(1, boot="second")
-        assert took < FAILOVER_SECONDS
+        loads = [
+            asyncio.create_task(load(client, acknowledged, stop, f"node-{node}-{lane}"))
+            for node, client in enumerate(clients)
+            for lane in range(4)
+        ]
+        await asyncio.sleep(2)
+        with open_reader(second, database) as reader:
+            os.kill(writers[0].pid or 0, signal.SIGKILL)
+            died = time.monotonic()
+            known = len(acknowledged)
+            signed = reader.source.checkpoint()
+            while (latest := reader.source.checkpoint()) is None or signed is None or latest[0] < signed[0] + 50:
+                assert time.monotonic() - died < FAILOVER_SECONDS, "the survivor signs"
+                await asyncio.sleep(0.02)
+        assert len(acknowledged) > known, "its appends went on meanwhile"
         stop.set()
         await asyncio.gather(*loads)
-        assert len(acknowledged) > 100
-        await successor.close()
-        await client.close()
-        standby.terminate()
-        standby.join()
+        nodes = {record.split(b"node-")[1][:1] for record in acknowledged.values()}
+        assert nodes == {b"0", b"1"}
+        for client in clients:
+            await client.close()
+        writers[1].terminate()
+        writers[1].join()
         with writer_lock(second), closing(Ledger(second, QUICK, database)) as ledger:
             ledger.checkpoint()
         assert_sound(second, database, acknowledged)
@@ -140,76 +151,173 @@ def test_a_standby_takes_over_in_under_three_seconds_with_nothing_lost_or_double
         asyncio.run(asyncio.wait_for(scenario(first, second), 60))
 
 
+@contextmanager
+def two_ledgers(database: str) -> Iterator[tuple[Ledger, Ledger]]:
+    """The ledgers of two machines; the first is elected."""
+    with data_directory() as first, data_directory() as second, ExitStack() as stack:
+        stack.enter_context(writer_lock(first))
+        stack.enter_context(writer_lock(second))
+        one = stack.enter_context(closing(Ledger(first, QUICK, database)))
+        shutil.copytree(Paths(first).keys, Paths(second).keys)
+        yield one, stack.enter_context(closing(Ledger(second, QUICK, database)))
+
+
+def contained(name: str) -> bytes:
+    return record("containment.applied", 1, facts=APPLIED | {"containment": name})
+
+
+def test_what_one_machine_contains_the_other_knows_before_its_next_acknowledgement(database: str) -> None:
+    with two_ledgers(database) as (one, other):
+        readings = other.readings
+        assert one.append([contained("c1"), intent(1)], [0]) == (0, [(0, contained("c1"))])
+        assert other.append([intent(2)]) == (2, [])
+        assert list(other.control.containments) == ["c1"]
+        assert other.readings == readings + 1
+        assert other.append([intent(3)]) == (3, [])
+        assert other.readings == readings + 1, "it is read once"
+        assert one.append([intent(4)]) == (4, [])
+        assert other.control.epoch == one.control.epoch == 1
+
+
+def test_containments_that_two_machines_make_at_once_are_both_in_force(database: str) -> None:
+    with two_ledgers(database) as ledgers, closing(PostgresSource(database)) as source:
+
+        def contain(ledger: Ledger, name: str) -> None:
+            for number in range(20):
+                ledger.append([intent(number), contained(f"{name}-{number}")], [1])
+
+        threads = [threading.Thread(target=contain, args=pair) for pair in zip(ledgers, "ab", strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        expected = {f"{name}-{number}" for name in "ab" for number in range(20)}
+        assert set(source.control().containments) == expected
+        for ledger in ledgers:
+            ledger.look()
+            assert ledger.control == source.control()
+        folded = ControlState()
+        for index, data in source.read(0, 100):
+            folded = folded.fold(decode(data), index)
+        assert source.control() == folded
+        assert ledgers[0].checkpoint() is not None
+
+
+def test_a_look_tells_what_others_did(database: str) -> None:
+    with two_ledgers(database) as (one, other):
+        one.append([intent(0), contained("c1")], [1])
+        assert (other.size, len(other.control.containments)) == (0, 0)
+        other.look()
+        assert (other.size, list(other.control.containments)) == (2, ["c1"])
+        assert (one.elected, other.elected) == (True, False)
+        assert other.checkpoint() is None
+        one.close()
+        other.look()
+        assert other.elected
+        assert other.checkpoint() is not None
+
+
+def test_the_one_that_signs_hashes_what_the_others_wrote(database: str) -> None:
+    with two_ledgers(database) as (one, other):
+        for number in range(1_300):
+            (one if number % 3 else other).append([intent(number)])
+            one.grow()
+        assert one.checkpoint() is not None
+        with closing(PostgresSource(database)) as source:
+            latest = source.checkpoint()
+        assert latest is not None
+        assert latest[0] == 1_300
+
+
+def test_a_log_is_continued_with_its_own_key_only(database: str) -> None:
+    """Also before the first checkpoint: a second machine that makes a key of its own would fork the log."""
+    with data_directory() as first, data_directory() as second, writer_lock(first), writer_lock(second):
+        Ledger(first, QUICK, database).close()
+        with pytest.raises(KeyFileError, match=r"log\.key is missing"):
+            Ledger(second, QUICK, database)
+        load_log_keys(second, "theirs.example")
+        with pytest.raises(KeyFileError, match="copy the directory of keys"):
+            Ledger(second, QUICK, database)
+
+
 def test_of_two_writers_one_is_elected(database: str) -> None:
-    with closing(PostgresStore(database)) as store:
-        with pytest.raises(WriterPresent, match="another log writer"):
-            PostgresStore(database)
-        store.append(0, [b"a"])
-    with closing(PostgresStore(database)) as next_one:
-        assert next_one.term == store.term + 1
+    with closing(PostgresStore(database)) as store, closing(PostgresStore(database)) as other:
+        assert store.elect()
+        assert store.elect()
+        assert not other.elect()
+        with pytest.raises(WriterPresent):
+            other.save_checkpoint(1, b"n", {})
+        store.close()
+        assert other.elect()
+        assert other.term == store.term + 1
+
+
+def test_tables_are_made_once_by_machines_that_start_together(database: str) -> None:
+    stores: list[PostgresStore] = []
+    threads = [threading.Thread(target=lambda: stores.append(PostgresStore(database))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [store.size() for store in stores] == [0] * 4
+    for store in stores:
+        store.close()
 
 
 def test_a_writer_that_lost_its_session_cannot_commit(server: Postgres, database: str) -> None:
     old = PostgresStore(database)
+    assert old.elect()
     old.append(0, [b"a"])
     with server.connect(database) as db:
         db.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'")
     with closing(PostgresStore(database)) as new:
+        assert new.elect()
         for _ in range(2):
             with pytest.raises(LogUnavailable):
                 old.append(1, [b"old"])
-        with pytest.raises(WriterPresent):
-            old.reopen()
+        again = old.reopen()
+        assert not again.elect()
         new.append(1, [b"new"])
-        assert new.read(0, 10) == [(0, b"a"), (1, b"new")]
+        again.append(1, [b"old"])
+        assert new.read(0, 10) == [(0, b"a"), (1, b"new"), (2, b"old")]
+        again.close()
 
 
-def test_a_writer_whose_lock_went_to_another_is_fenced_though_its_session_lives(database: str) -> None:
+def test_a_writer_whose_lock_went_to_another_saves_no_checkpoint_though_its_session_lives(database: str) -> None:
     """As after a failover of the server to a copy of it, where the sessions live but the locks do not."""
     old = PostgresStore(database)
+    assert old.elect()
     old.append(0, [b"a"])
     old._session.rows("SELECT pg_advisory_unlock_all()")
     with closing(PostgresStore(database)) as new:
-        with pytest.raises(WriterPresent, match="taken over"):
-            old.append(1, [b"old"])
-        with pytest.raises(LogUnavailable):
-            old.save_checkpoint(1, b"old", {(0, 0): b"t" * 32})
+        assert new.elect()
+        for _ in range(2):
+            with pytest.raises(WriterPresent, match="signs the PostgreSQL database"):
+                old.save_checkpoint(1, b"old", {(0, 0): b"t" * 32})
+        assert not old.elect()
         assert new.size() == 1
         assert new.checkpoint() is None
         assert new.levels() == 0
 
 
-def test_a_fenced_checkpoint_keeps_nothing(database: str) -> None:
-    old = PostgresStore(database)
-    old._session.rows("SELECT pg_advisory_unlock_all()")
-    with closing(PostgresStore(database)) as new:
-        with pytest.raises(WriterPresent, match="taken over"):
-            old.save_checkpoint(1, b"old", {(0, 0): b"t" * 32})
-        assert new.checkpoint() is None
-        assert new.levels() == 0
-
-
 def test_a_takeover_waits_for_the_commit_that_is_under_way(server: Postgres, database: str) -> None:
-    """What the old writer has in the air is in the log before the new one reads where the log ends."""
+    """What the old one has in the air is saved before the new one reads where the tree ends."""
     old = PostgresStore(database)
+    assert old.elect()
     old.append(0, [b"a"])
     old._session.rows("SELECT pg_advisory_unlock_all()")
+    new = PostgresStore(database)
     with old.together():
-        old.append(1, [b"b"])
-        taken: list[PostgresStore] = []
-
-        def take_over() -> None:
-            taken.append(PostgresStore(database))
-
-        thread = threading.Thread(target=take_over)
+        old.save_checkpoint(1, b"n", {(0, 0): b"t" * 32})
+        thread = threading.Thread(target=new.elect)
         thread.start()
         with server.connect(database) as db:
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%term + 1%'"
             until(lambda: (db.execute(waiting).fetchone() or [0])[0] == 1)
-        assert taken == []
+        assert new.term == 0
     thread.join()
-    with closing(taken[0]) as new:
-        assert new.size() == 2
+    with closing(new):
+        assert new.checkpoint() == (1, b"n")
 
 
 @pytest.mark.parametrize("lingering", [False, True], ids=["closed", "lingering"])
@@ -241,6 +349,7 @@ def test_a_server_that_sleeps_is_given_up_in_time(
     server: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = PostgresStore(database)
+    assert store.elect()
     store.append(0, [b"a"])
     store._session._db.patience = 0.5
     with server.connect(database) as db:
@@ -313,29 +422,33 @@ def test_no_error_names_the_password(server: Postgres, database: str) -> None:
     assert not any("secret" in text or server.password in text for text in texts), texts
 
 
-def test_a_standby_outlives_the_server_s_absence_and_ends_when_told() -> None:
+def test_a_writer_without_work_outlives_the_server_s_absence_and_then_signs() -> None:
     async def scenario(first: Path, second: Path, server: Postgres) -> None:
         database = server.database()
-        meter = Meter("standby")
-        stop, ready = asyncio.Event(), asyncio.Event()
+        meter = Meter("second")
         async with running_writer(first, database=database):
             shutil.copytree(Paths(first).keys, Paths(second).keys)
-            standby = asyncio.create_task(run_writer(second, QUICK, meter, stop, ready.set, database))
-            while not meter.gauge("cordon_log_standby").value:
-                await asyncio.sleep(0.01)
+        async with running_writer(second, database=database, meter=meter):
+            assert meter.gauge("cordon_log_standby").value == 0
             server.kill()
-            await asyncio.sleep(3 * STANDBY_SECONDS)
-            assert not standby.done(), "the server's failover is what a standby is there for"
-            stop.set()
-            await asyncio.wait_for(standby, 5)
-            assert not ready.is_set()
+            await asyncio.sleep(5 * LOOK_SECONDS)
             await asyncio.to_thread(server.start)
+            client = await connect(second)
+            deadline = time.monotonic() + 10
+            while True:
+                with suppress(LogUnavailable):
+                    assert await client.append(intent(0)) == 0
+                    break
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            await client.close()
+        assert_sound(second, database, {0: intent(0)})
 
     with postgres() as server, data_directory() as first, data_directory() as second:
         asyncio.run(asyncio.wait_for(scenario(first, second, server), 60))
 
 
-def test_a_writer_that_lost_the_election_takes_up_what_the_other_wrote_when_it_is_elected_again(
+def test_a_writer_that_lost_its_election_goes_on_appending_and_takes_up_what_the_other_wrote(
     server: Postgres, database: str
 ) -> None:
     with data_directory() as data_dir, writer_lock(data_dir):
@@ -345,16 +458,19 @@ def test_a_writer_that_lost_the_election_takes_up_what_the_other_wrote_when_it_i
             with server.connect(database) as db:
                 db.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'")
             with closing(Ledger(data_dir, QUICK, database)) as other:
-                other.append([record("containment.applied", 1, facts=APPLIED)], [0])
+                other.append([contained("c1")], [0])
+                with pytest.raises(LogUnavailable):
+                    ledger.append([intent(2)])
+                time.sleep(RETRY_SECONDS)
+                assert ledger.append([intent(3)]) == (2, [])
+                assert list(ledger.control.containments) == ["c1"]
+                assert (ledger.elected, ledger.checkpoint()) == (False, None)
                 other.checkpoint()
-                for _ in range(2):
-                    with pytest.raises(LogUnavailable):
-                        ledger.append([intent(2)])
-                    time.sleep(RETRY_SECONDS)
-            assert ledger.append([intent(3)]) == (2, [])
-            assert list(ledger.control.containments) == ["c1"]
+            ledger.look()
+            assert ledger.elected
+            ledger.append([intent(4)])
             ledger.checkpoint()
-        assert_sound(data_dir, database, {0: intent(0), 2: intent(3)})
+        assert_sound(data_dir, database, {0: intent(0), 2: intent(3), 3: intent(4)})
 
 
 def test_a_log_that_lost_acknowledged_records_is_not_written_to(server: Postgres, database: str) -> None:
@@ -363,9 +479,7 @@ def test_a_log_that_lost_acknowledged_records_is_not_written_to(server: Postgres
         ledger.append([intent(0), intent(1)])
         with server.connect(database) as db:
             db.execute("DELETE FROM cordon.records WHERE idx = 1; UPDATE cordon.log SET size = 1, term = term - 1")
-        with pytest.raises(LogUnavailable):
-            ledger.append([intent(2)])
-        for _ in range(2):
+        for _ in range(3):
             time.sleep(RETRY_SECONDS)
             with pytest.raises(VerificationError, match="lost records that were acknowledged"):
                 ledger.append([intent(2)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lineage.errors import LineageError, LogUnavailable, VerificationError
+from lineage.errors import LineageError, LogUnavailable, VerificationError, WriterPresent
 from lineage.ledger import Ledger, writer_lock
 from lineage.move import move_log
 from lineage.paths import Paths
@@ -85,10 +85,11 @@ def test_a_database_with_a_log_is_refused_and_neither_is_changed(server: Postgre
 def test_a_database_that_a_writer_holds_is_refused(server: Postgres) -> None:
     database = server.database()
     with (
-        closing(PostgresStore(database)),
+        closing(PostgresStore(database)) as other,
         written(mixed(5)) as log,
-        pytest.raises(LogUnavailable, match="another log writer"),
+        pytest.raises(WriterPresent, match="a Cordon works with the log"),
     ):
+        assert other.elect()
         moved(log, database)
 
 
