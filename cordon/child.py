@@ -212,7 +212,9 @@ class Child:
 
     async def _listen(self, channel: Channel) -> None:
         async for message in channel.messages():
-            self._deadline = time.monotonic() + self.role.silence
+            silent = time.monotonic() + self.role.silence
+            # Until it works it imports, which holds its event loop up for long on a busy machine.
+            self._deadline = silent if self.ready.is_set() or "ready" in message else max(self._deadline, silent)
             if "ready" in message:
                 self.facts = message["ready"]
                 self.ready.set()

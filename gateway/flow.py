@@ -26,6 +26,7 @@ from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.headers import to_upstream
 from gateway.identity import caller, confirm
+from gateway.kept import NOTHING
 from gateway.operations import operation_of
 from gateway.records import intent, refused
 from gateway.relay import Declined, Relay
@@ -234,6 +235,9 @@ class Gateway:
             decision = await engine.decide(Moment.REQUEST, document)
         except PolicyError as error:
             raise Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}") from error
+        if services.kept is not None:
+            document = self._to_be_kept(call, content, document, candidates, engine.request_reads)
+            call.kept = services.kept.keep(call.secrets, document)
         if not decision.allow:
             reasons = [reason.as_dict() for reason in decision.reasons]
             raise Refusal(403, "decision", "refused", "Policy refused the call.", reasons)
@@ -243,9 +247,6 @@ class Gateway:
             raise Refusal(403, "decision", "finding_in_address", f"{detail} Send it in the body instead.")
         call.facts.labels = decision.labels
         call.facts.redacted = {kind: how for kind, how in decision.redact.items() if kind in call.facts.findings}
-        if services.kept is not None:
-            document = self._to_be_kept(call, content, document, candidates, engine.request_reads)
-            call.kept = services.kept.keep(call.secrets, document)
         services.steps.request_decision.observe(time.perf_counter() - began)
         return decision
 
@@ -313,11 +314,15 @@ class Gateway:
         # A call that was to be sent somewhere has a record of its end in any case.
         if not call.recorded and (call.endpoint or self._services.known.is_single(call.facts, refusal)):
             call.recorded = True
-            record = refused(call.facts, refusal.stage, refusal.status, _reasons(refusal))
+            kept = call.kept if refusal.code == "refused" else NOTHING
+            record = refused(call.facts, refusal.stage, refusal.status, _reasons(refusal), kept.digest)
             try:
-                await asyncio.shield(self._services.log.append(encode(record)))
+                await asyncio.shield(self._services.log.append(encode(record), side=kept.blob))
             except (LineageError, asyncio.CancelledError) as error:
                 log.error("a refusal could not be recorded", call=call.id, error=str(error))
+            else:
+                if kept is not NOTHING and self._services.kept is not None:
+                    self._services.kept.sent(kept)
         call.exchange.refuse(refusal)
 
     def _cut(self, call: Call, why: Refusal) -> None:

@@ -97,8 +97,10 @@ def outcome(
     return record
 
 
-def refused(facts: Facts, stage: str, status: int, reasons: Sequence[Mapping[str, str]]) -> dict[str, object]:
-    """`call.refused`: a known caller's call that was not sent anywhere."""
+def refused(
+    facts: Facts, stage: str, status: int, reasons: Sequence[Mapping[str, str]], side: str = ""
+) -> dict[str, object]:
+    """`call.refused`: a known caller's call that was not sent anywhere. `side`: policy's input, where it refused."""
     record = _of_call("call.refused", facts)
     record |= {
         "method": facts.method,
@@ -108,7 +110,7 @@ def refused(facts: Facts, stage: str, status: int, reasons: Sequence[Mapping[str
         "reasons": _reasons(reasons),
         "findings": _counts(facts.findings),
     }
-    _optional(record, policy=facts.policy, trace=facts.trace, certificate=_certificate(facts))
+    _optional(record, policy=facts.policy, trace=facts.trace, certificate=_certificate(facts), side=side)
     return record
 
 

@@ -34,6 +34,7 @@ from lineage.paths import Paths
 from lineage.record import encode
 from lineage.side import SideStore, TenantKeys
 from lineage.tokens import TokenStore
+from policies.engine import PolicyEngine
 from policies.errors import Problem
 from policies.reloading import Reloader
 from policies.settings import Policy
@@ -196,9 +197,13 @@ class Worker:
     def _count_malformed(self, _client: str, code: str) -> None:
         self._meter.inc("cordon_malformed_requests_total", (code,))
 
-    def _tell_loaded(self, revision: str) -> None:
-        log.info("policy loaded", revision=revision)
-        self._append({"kind": "policy.loaded", "revision": revision, "bundle": str(self._configuration.policy.bundle)})
+    def _tell_loaded(self, engine: PolicyEngine) -> None:
+        """What the requests' rule reads is recorded, since inputs are kept for replay as far as it reads them."""
+        log.info("policy loaded", revision=engine.revision)
+        facts: dict[str, object] = {"kind": "policy.loaded", "revision": engine.revision}
+        facts["bundle"] = str(self._configuration.policy.bundle)
+        facts["reads"] = None if engine.request_reads is None else sorted(engine.request_reads)
+        self._append(facts)
 
     def _tell_rejected(self, problems: Sequence[Problem]) -> None:
         told = [str(problem)[:PROBLEM_CHARACTERS] for problem in problems[:PROBLEMS_TOLD]]

@@ -133,6 +133,13 @@ class LogReader:
         found = self._search(call, start, end)
         return found or (self._search(call, 0, size) if everywhere else [])
 
+    def first_since(self, at: int) -> int:
+        """Return the index of the first record of a time (ms since the epoch), or of the log's end.
+
+        The log is nearly in order of time: records of several processes may be some milliseconds out of it.
+        """
+        return bisect_left(_Times(self._source, self._source.size()), at)
+
     def _search(self, call: str, start: int, end: int) -> list[tuple[int, dict[str, object]]]:
         """Look through [start, end) in short reads, up to the record that ends the call."""
         needle = f'"call":"{call}"'.encode()

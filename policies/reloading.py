@@ -9,6 +9,7 @@ from pathlib import Path
 from policies.admission import Admission, admit
 from policies.bundle import load_bundle, signature
 from policies.embedded import EmbeddedEngine
+from policies.engine import PolicyEngine
 from policies.errors import BundleError, Problem
 from policies.settings import Policy
 from policies.verdicts import Verdicts
@@ -18,7 +19,7 @@ class Reloader:
     """Holds the engine of the bundle in force in `engine`; a bundle that is refused leaves the one before.
 
     All of it belongs to one event loop: the engine is made, used and replaced there, between two calls. Reading and
-    examining happen elsewhere. `on_loaded` gets the revision, `on_rejected` the problems, once for each change.
+    examining happen elsewhere. `on_loaded` gets the engine, `on_rejected` the problems, once for each change.
     """
 
     engine: EmbeddedEngine
@@ -28,7 +29,7 @@ class Reloader:
         settings: Policy,
         run_dir: Path,
         *,
-        on_loaded: Callable[[str], None],
+        on_loaded: Callable[[PolicyEngine], None],
         on_rejected: Callable[[Sequence[Problem]], None],
     ) -> None:
         self._settings = settings
@@ -100,7 +101,7 @@ class Reloader:
         self._told = ()
         if getattr(self, "engine", None) is None or self.engine.revision != verdict.bundle.revision:
             self.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads, steady=verdict.steady)
-            self._on_loaded(verdict.bundle.revision)
+            self._on_loaded(self.engine)
 
     def close(self) -> None:
         """Nothing is held open; the caller cancels `run`."""

@@ -10,6 +10,7 @@ import click
 import orjson
 
 from cordon.commands.common import file_option, json_option
+from cordon.commands.replay import replay
 from cordon.config import load
 from cordon.output import bad, emit, good, printable, warned
 from policies.admission import admit_now
@@ -28,6 +29,9 @@ bundle_argument = click.argument(
 @click.group()
 def policy() -> None:
     """The Rego bundle that decides. BUNDLE is a folder; without it, the configured one is meant."""
+
+
+policy.add_command(replay)
 
 
 @policy.command()

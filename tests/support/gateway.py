@@ -43,12 +43,25 @@ Record = dict[str, Any]
 T = TypeVar("T")
 
 
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = itertools.cycle(range(10_000 + _WORKER % 8 * 2_500, 12_500 + _WORKER % 8 * 2_500))
+def _own_ports() -> Iterator[int]:
+    """Ports, over and over, that no other test process on this machine is given: a socket's name reserves them."""
+    for first in range(12_500, 32_500, 500):
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0cordon-test-ports-{first}")
+        except OSError:
+            reservation.close()
+            continue
+        with reservation:
+            yield from itertools.cycle(range(first, first + 500))
+    raise AssertionError("too many test processes run on this machine")
+
+
+_PORTS = _own_ports()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on now, and that no test running beside is given: gateways share ports."""
+    """Ports on loopback that nobody listens on now, and that no test running beside is given: gateways share theirs."""
     found: list[int] = []
     while len(found) < count:
         port = next(_PORTS)

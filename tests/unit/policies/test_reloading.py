@@ -13,7 +13,7 @@ import pytest
 from policies import reloading
 from policies.admission import Admission, admit
 from policies.bundle import Bundle
-from policies.engine import Moment
+from policies.engine import Moment, PolicyEngine
 from policies.errors import BundleError, Problem
 from policies.reloading import Reloader
 from policies.settings import Policy
@@ -38,8 +38,8 @@ class Watched:
         policy = Policy(bundle=self.folder, reload_seconds=0.02)
         self.reloader = Reloader(policy, self.run_dir, on_loaded=self._on_loaded, on_rejected=self._on_rejected)
 
-    def _on_loaded(self, revision: str) -> None:
-        self.loaded.append(revision)
+    def _on_loaded(self, engine: PolicyEngine) -> None:
+        self.loaded.append(engine.revision)
         self.changed.set()
 
     def _on_rejected(self, problems: Sequence[Problem]) -> None:

@@ -1,0 +1,167 @@
+"""cordon policy replay: what a changed bundle would have done with the calls of the last days."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cordon.commands.common import Duration, config_option, json_option
+from cordon.config import Config
+from cordon.output import emit, good, printable, progress, table, warned
+from lineage.errors import SideError
+from lineage.keys import load_master_key
+from lineage.paths import Paths
+from lineage.reader import SEARCH_STEP, LogReader, open_reader
+from lineage.record import decode
+from lineage.side import SideStore, TenantKeys, unseal
+from policies.admission import admit_now
+from policies.bundle import load_bundle
+from policies.embedded import EmbeddedEngine
+from policies.errors import BundleError
+from policies.replay import Load, Replay, Report
+
+_TITLES: Final[Mapping[str, str]] = {
+    "refused": "newly refused",
+    "allowed": "newly allowed",
+    "redaction": "redacted otherwise",
+    "endpoint": "not sent to the same endpoint",
+}
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--since", type=Duration(), default="7d", show_default=True, help="How far back to begin.")
+@click.option("--until", type=Duration(), help="How far back to end; without it, now.")
+@click.option("--tenant", help="Only the calls of this tenant.")
+@click.option("--route", help="Only the calls of this route.")
+@click.option("-n", "--examples", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Records to name.")
+@click.option("--check", is_flag=True, help="End with exit code 1 when any call would be dealt with otherwise.")
+@config_option
+@json_option
+def replay(
+    bundle: Path,
+    since: int,
+    until: int | None,
+    tenant: str | None,
+    route: str | None,
+    examples: int,
+    check: bool,
+    config: Config,
+    as_json: bool,
+) -> int:
+    """Decide recorded calls anew with BUNDLE, a candidate, and say what would change.
+
+    Masked inputs of requests are kept beside the log (lineage.policy_inputs) as far as the bundle in force read
+    them; what cannot be replayed is counted by its reason.
+    """
+    settings = config.policy.model_copy(update={"bundle": bundle})
+    admission = admit_now(load_bundle(bundle), settings)
+    if admission.bundle is None:
+        raise BundleError(admission.errors)
+    engine = EmbeddedEngine(admission.bundle, settings, admission.reads)
+    now = time.time_ns() // 1_000_000
+    with closing(open_reader(config.data_dir, config.database)) as reader:
+        start = reader.first_since(now - since * 1000)
+        end = reader.first_since(now - until * 1000) if until is not None else reader.size()
+        with closing(SideStore(Paths(config.data_dir).side)) as side:
+            keys = TenantKeys(side, load_master_key(config.data_dir), seconds=3_600)
+            work = Replay(engine, settings, _loader(side, keys))
+            for record in _loaded(reader, start):
+                work.loaded(record)
+            began = time.perf_counter()
+            with progress("Replaying", max(0, end - start), as_json) as bar:
+                for index, data in reader.records(start, end):
+                    record = decode(data)
+                    if _wanted(record, tenant, route):
+                        work.take(index, record)
+                    bar.update(1)
+            seconds = time.perf_counter() - began
+    report = work.report
+    emit(_value(report, seconds, examples), "\n".join(_lines(report, seconds, examples)), as_json)
+    return 1 if check and report.changed else 0
+
+
+def _wanted(record: Mapping[str, object], tenant: str | None, route: str | None) -> bool:
+    if record.get("kind") == "policy.loaded":
+        return True
+    return tenant in {None, record.get("tenant")} and route in {None, record.get("route")}
+
+
+def _loaded(reader: LogReader, end: int) -> Iterator[Mapping[str, object]]:
+    """The records of bundles that were loaded before the period."""
+    for first in range(0, end, SEARCH_STEP):
+        for _, data in reader.source.search(b'"kind":"policy.loaded"', first, min(end, first + SEARCH_STEP)):
+            yield decode(data)
+
+
+def _loader(side: SideStore, keys: TenantKeys) -> Load:
+    def load(tenant: str, digest: str) -> bytes | None:
+        blob = side.load(digest)
+        if blob is None:
+            return None
+        try:
+            return unseal(keys.get(tenant), tenant, blob)
+        except SideError:  # The tenant was erased, or the blob is another one: gone in any case.
+            return None
+
+    return load
+
+
+def _lines(report: Report, seconds: float, examples: int) -> Iterator[str]:
+    rate = f", {report.replayed / seconds:,.0f} a second" if seconds > 0.05 else ""
+    yield f"{report.replayed} of {report.calls} calls were decided anew by revision {report.revision}{rate}"
+    for reason, count in report.left_out.most_common():
+        yield warned(f"  {count} not: {reason}")
+    if report.replayed and not report.changed:
+        yield good("nothing would change")
+    for kind, title in _TITLES.items():
+        if not report.kinds[kind]:
+            continue
+        yield ""
+        yield f"{report.kinds[kind]} {title}"
+        rows = [
+            (what, printable(name), count)
+            for what, counts in (("rule", report.by_rule), ("tenant", report.by_tenant), ("route", report.by_route))
+            for name, count in _of_kind(counts, kind)
+        ]
+        yield table(("BY", "NAME", "CALLS"), rows, "")
+        shown = [found for found in report.examples if found.kind == kind][:examples]
+        if shown:
+            lines = [(found.index, found.call, printable(f"{found.before} → {found.after}")) for found in shown]
+            yield table(("INDEX", "CALL", "WHAT"), lines, "")
+    if report.changed:
+        yield ""
+        yield "`cordon log show INDEX` shows a record."
+
+
+def _of_kind(counts: Counter[tuple[str, str]], kind: str) -> list[tuple[str, int]]:
+    return [(name, count) for (of, name), count in counts.most_common() if of == kind]
+
+
+def _value(report: Report, seconds: float, examples: int) -> dict[str, object]:
+    kinds = {
+        kind: {
+            "calls": report.kinds[kind],
+            "by_rule": dict(_of_kind(report.by_rule, kind)),
+            "by_tenant": dict(_of_kind(report.by_tenant, kind)),
+            "by_route": dict(_of_kind(report.by_route, kind)),
+            "examples": [asdict(found) for found in report.examples if found.kind == kind][:examples],
+        }
+        for kind in _TITLES
+    }
+    return {
+        "revision": report.revision,
+        "calls": report.calls,
+        "replayed": report.replayed,
+        "changed": report.changed,
+        "not_replayed": dict(report.left_out),
+        "differences": kinds,
+        "seconds": round(seconds, 3),
+    }

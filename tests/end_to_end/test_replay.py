@@ -1,0 +1,85 @@
+"""`cordon policy replay`: calls of a real Cordon, decided anew by a changed bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.support.cli import Installation
+from tests.support.gateway import ROOT, Cordon, cordon
+
+
+class Past(NamedTuple):
+    """A Cordon that served one call and refused another; their indexes in its log."""
+
+    running: Cordon
+    served: int
+    refused: int
+
+
+@pytest.fixture(scope="module")
+def past() -> Iterator[Past]:
+    with cordon() as running:
+        key = {"authorization": f"Bearer {running.key('ci-bot', 'acme', 'analyst')}"}
+        served = httpx.get(f"{running.url}/crm/customers/1001", headers=key)
+        refused = httpx.get(f"{running.url}/payments/x", headers=key)
+        assert (served.status_code, refused.status_code) == (200, 403)
+        indexes = [running.of_call(answer.headers["x-cordon-call"], 1)[0]["index"] for answer in (served, refused)]
+        yield Past(running, *indexes)
+
+
+def candidate(tmp_path: Path, routes: dict[str, Any] | None = None, module: str = "") -> str:
+    """The starter bundle with other grants for acme, and perhaps a module more."""
+    folder = tmp_path / "candidate"
+    shutil.copytree(ROOT / "policies/bundles/starter", folder)
+    if routes is not None:
+        data = json.loads((folder / "data.json").read_text())
+        data["tenants"]["acme"]["routes"] = routes
+        data["routes"]["payments"]["roles"] = ["analyst"]
+        (folder / "data.json").write_text(json.dumps(data))
+    if module:
+        (folder / "more.rego").write_text(module)
+    return str(folder)
+
+
+def test_a_bundle_that_says_the_same_changes_nothing(past: Past, tmp_path: Path) -> None:
+    found = past.running.cli("policy", "replay", candidate(tmp_path), "--check")
+    assert (found["calls"], found["replayed"], found["changed"]) == (2, 2, 0)
+
+
+def test_a_changed_grant_shows_the_calls_that_it_changes(past: Past, tmp_path: Path) -> None:
+    folder = candidate(tmp_path, {"payments": {}})
+    found = past.running.cli("policy", "replay", folder)["differences"]
+    assert {kind: [example["index"] for example in found[kind]["examples"]] for kind in found} == {
+        "refused": [past.served], "allowed": [past.refused], "redaction": [], "endpoint": [],
+    }  # fmt: skip
+    for kind, route, rule in (("refused", "crm", "grants.route"), ("allowed", "payments", "roles.missing")):
+        assert (found[kind]["by_tenant"], found[kind]["by_route"]) == ({"acme": 1}, {route: 1})
+        assert list(found[kind]["by_rule"]) == [rule]
+    past.running.cli_at_fault("policy", "replay", folder, "--check")
+    only = past.running.cli("policy", "replay", folder, "--route", "payments")
+    assert (only["calls"], only["changed"]) == (1, 1)
+
+
+def test_a_candidate_that_reads_more_than_was_shown_is_not_guessed_at(past: Past, tmp_path: Path) -> None:
+    module = "package cordon.request\n\ngranted(grant) if {\n\tinput.parsed_query.debug\n\tgrant\n}\n"
+    found = past.running.cli("policy", "replay", candidate(tmp_path, module=module))
+    assert (found["calls"], found["replayed"]) == (2, 0)
+    assert found["not_replayed"] == {"its input does not show input.parsed_query.debug": 2}
+
+
+def test_people_read_what_would_change(past: Past, tmp_path: Path) -> None:
+    installation = Installation(
+        tmp_path, past.running.file.read_text().replace("data_dir: var", f"data_dir: {past.running.data_dir}")
+    )
+    result = installation("policy", "replay", candidate(tmp_path, {"payments": {}}))
+
+    assert result.code == 0
+    assert "1 newly refused" in result.out
+    assert f"{past.served}" in result.out

@@ -1,0 +1,155 @@
+"""Recorded calls decided anew: which differ, which cannot be replayed, and by what they are counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from policies.bundle import make_bundle
+from policies.embedded import EmbeddedEngine
+from policies.replay import MOST_EXAMPLES, Replay
+from policies.settings import Policy
+
+SETTINGS = Policy()
+CANDIDATE = """
+package cordon.request
+
+default decision := {"allow": false, "reasons": [{"rule": "tenant", "detail": "not this tenant"}]}
+
+decision := {"allow": true, "redact": {"email": "mask"}, "endpoints": ["eu"]} if input.tenant.id == "acme"
+"""
+READS = frozenset({"tenant.id"})
+
+
+def replay(documents: Mapping[str, object], reads: frozenset[str] | None = READS, module: str = CANDIDATE) -> Replay:
+    bundle = make_bundle({"p.rego": module.encode()})
+    engine = EmbeddedEngine(bundle, SETTINGS, {SETTINGS.request_rule: reads})
+    work = Replay(engine, SETTINGS, lambda _tenant, digest: _text(documents.get(digest)))
+    work.loaded({"revision": "r1", "reads": ["tenant", "call.method"]})
+    return work
+
+
+def _text(document: object) -> bytes | None:
+    return None if document is None else json.dumps(document).encode()
+
+
+ACME = {"tenant": {"id": "acme"}}
+OTHER = {"tenant": {"id": "globex"}}
+DOCUMENTS = {"a": ACME, "g": OTHER}
+
+
+def sent(side: str = "a", **more: object) -> dict[str, object]:
+    record = {"kind": "call.intent", "attempt": 1, "call": "c", "tenant": "acme", "route": "crm", "policy": "r1"}
+    return record | {"side": side, "endpoint": "eu", "findings": {}, "redacted": {}} | more
+
+
+def refused(side: str = "a", **more: object) -> dict[str, object]:
+    record = {"kind": "call.refused", "stage": "decision", "call": "c", "tenant": "acme", "route": "crm"}
+    return record | {"policy": "r1", "side": side, "reasons": [{"rule": "old"}], "findings": {}} | more
+
+
+@pytest.mark.parametrize(
+    ("record", "kinds", "rules"),
+    [
+        (sent(), {}, {}),
+        (refused("g"), {}, {}),
+        (sent("g"), {"refused": 1}, {("refused", "tenant"): 1}),
+        (refused("a"), {"allowed": 1}, {("allowed", "old"): 1}),
+        (sent(findings={"email": 2}, redacted={"email": "mask"}), {}, {}),
+        (sent(findings={"email": 2}), {"redaction": 1}, {("redaction", "email: left → mask"): 1}),
+        (
+            sent(findings={"iban": 1, "email": 1}, redacted={"iban": "drop", "email": "mask"}),
+            {"redaction": 1},
+            {("redaction", "iban: drop → left"): 1},
+        ),
+        (sent(endpoint="us"), {"endpoint": 1}, {("endpoint", "us → eu"): 1}),
+    ],
+)
+def test_what_would_change_is_counted_by_kind_and_rule(
+    record: dict[str, object], kinds: dict[str, int], rules: dict[tuple[str, str], int]
+) -> None:
+    work = replay(DOCUMENTS)
+    work.take(7, record)
+    report = work.report
+    assert (report.calls, report.replayed, report.changed) == (1, 1, len(kinds))
+    assert dict(report.kinds) == kinds
+    assert dict(report.by_rule) == rules
+    assert [found.index for found in report.examples] == [7] * len(kinds)
+    assert sum(report.by_tenant.values()) == sum(report.by_route.values()) == len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("record", "reads", "reason"),
+    [
+        (sent(""), READS, "its input was not kept"),
+        (sent("gone"), READS, "its input is gone"),
+        (sent(policy="unknown"), READS, "the log does not say what its input shows"),
+        (sent(), frozenset({"content"}), "its input does not show input.content"),
+        (sent(), frozenset({"call.path"}), "its input does not show input.call.path"),
+        (sent(), None, "the candidate may read all of the input"),
+    ],
+)
+def test_what_cannot_be_replayed_is_counted_by_its_reason(
+    record: dict[str, object], reads: frozenset[str] | None, reason: str
+) -> None:
+    work = replay(DOCUMENTS, reads)
+    work.take(1, record)
+    assert (work.report.calls, work.report.replayed) == (1, 0)
+    assert dict(work.report.left_out) == {reason: 1}
+
+
+@pytest.mark.parametrize("reads", [frozenset({"call.method"}), frozenset({"tenant.id"}), frozenset({"tenant"})])
+def test_what_an_input_shows_suffices(reads: frozenset[str]) -> None:
+    work = replay(DOCUMENTS, reads)
+    work.take(1, sent())
+    assert work.report.replayed == 1
+
+
+def test_a_bundle_that_read_everything_showed_everything() -> None:
+    work = replay(DOCUMENTS, None)
+    work.take(0, {"kind": "policy.loaded", "revision": "r1", "reads": None})
+    work.take(1, sent())
+    assert work.report.replayed == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        sent(attempt=2),
+        refused(stage="identity"),
+        refused("", reasons=[{"rule": "finding_in_address"}]),
+        {"kind": "call.outcome", "call": "c"},
+        {"kind": "alert.raised"},
+    ],
+    ids=["later-attempt", "other-stage", "not-by-policy", "outcome", "alert"],
+)
+def test_records_without_a_decision_are_passed_over(record: dict[str, object]) -> None:
+    work = replay(DOCUMENTS)
+    work.take(1, record)
+    assert work.report.calls == 0
+
+
+def test_refusals_that_were_only_counted_are_not_forgotten() -> None:
+    work = replay(DOCUMENTS)
+    work.take(1, {"kind": "call.refused", "stage": "decision", "count": 40})
+    assert (work.report.calls, dict(work.report.left_out)) == (40, {"only counted": 40})
+
+
+def test_a_candidate_that_fails_refuses() -> None:
+    work = replay({"a": {"tenant": {"id": 12345678901234567890}}})
+    work.take(1, sent())
+    assert dict(work.report.by_rule) == {("refused", "policy_failed"): 1}
+
+
+def test_the_same_input_is_decided_once_and_examples_are_bounded() -> None:
+    loads = []
+    work = replay(DOCUMENTS)
+    load = work._load
+    work._load = lambda tenant, digest: (loads.append(digest), load(tenant, digest))[1]
+    for index in range(MOST_EXAMPLES + 50):
+        work.take(index, sent("g"))
+    assert loads == ["g"]
+    assert work.report.kinds["refused"] == MOST_EXAMPLES + 50
+    assert len(work.report.examples) == MOST_EXAMPLES
