@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "gateway": "cordon.commands.up:gateway",
     "soc": "cordon.commands.up:soc",
     "key": "cordon.commands.key:key",
+    "tenant": "cordon.commands.tenant:tenant",
     "account": "cordon.commands.account:account",
     "policy": "cordon.commands.policy:policy",
     "log": "cordon.commands.log:log",

@@ -40,6 +40,7 @@ async def play_writer(life: Life) -> None:
         if begun.is_set():
             client = await LogClient.connect(paths.socket)
             async with _recorded(life, client):
+                await _catch_up(life, client)
                 life.ready()
                 await asyncio.wait((writer, stopping), return_when=asyncio.FIRST_COMPLETED)
         stop.set()
@@ -161,6 +162,27 @@ async def _recorded(life: Life, client: LogClient) -> AsyncIterator[None]:
             await client.append(encode(_head(life, "process.stopped")))
         except LineageError as error:
             log.warning("the end of this process could not be recorded", problem=str(error))
+
+
+async def _catch_up(life: Life, client: LogClient) -> None:
+    """Erase again the tenants that a restored backup brought back, before anything is served."""
+    from lineage.actions import Stamp
+    from lineage.erasure import catch_up
+    from lineage.reader import open_reader
+    from lineage.side import SideStore
+
+    data_dir = life.config.data_dir
+
+    def work() -> list[dict[str, object]]:
+        with open_reader(data_dir, life.config.database) as reader:
+            state = reader.control()
+        return catch_up(
+            data_dir, state, lambda: SideStore(Paths(data_dir).side), Stamp.now(life.boot), "process:writer"
+        )
+
+    for record in await asyncio.to_thread(work):
+        log.warning("a tenant that was erased is erased again: its record was missing", tenant=record["tenant"])
+        await client.append(encode(record))
 
 
 def _head(life: Life, kind: str) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""What is isolated now: the control state as the data plane asks it, on every call and on every change.
+"""What is isolated now, and which tenants were erased: the control state as the data plane asks it.
+
+It is asked on every call, and again on every change.
 
 A containment ends by itself when its time is over; nobody has to be there to lift it.
 """
@@ -11,16 +13,21 @@ from lineage.control import Containment, ControlState
 
 
 class Isolation:
-    """The containments of one control state, by their target."""
+    """The containments of one control state, by their target, and its erased tenants."""
 
-    __slots__ = ("_endpoints", "_principals")
+    __slots__ = ("_endpoints", "_erased", "_principals")
 
     def __init__(self, state: ControlState) -> None:
+        self._erased = state.erased
         self._principals: dict[str, list[Containment]] = {}
         self._endpoints: dict[str, list[Containment]] = {}
         for containment in state.containments.values():
             targets = self._principals if containment.target_type == "principal" else self._endpoints
             targets.setdefault(containment.target, []).append(containment)
+
+    def is_erased(self, tenant: str) -> bool:
+        """Whether this tenant was erased: nothing is done for it any more."""
+        return tenant in self._erased
 
     def principal(self, principal: str, now: int) -> Containment | None:
         """The containment of this principal that is in force at `now` (ms since the epoch)."""

@@ -126,8 +126,12 @@ class Gateway:
         return call.body_limit
 
     def _check_standing(self, call: Call) -> None:
-        """Whether this call's key and certificate still stand, and neither principal nor endpoint is isolated."""
+        """Whether the tenant, key and certificate still stand, and neither principal nor endpoint is isolated."""
         now = _now()
+        if self._isolation.is_erased(call.principal.tenant):
+            raise Refusal(
+                403, "identity", "tenant_erased", "This tenant was erased; nothing is called for it any more."
+            )
         confirm(call.principal, call.exchange.peer, self._keys, now)
         found = self._isolation.principal(call.principal.id, now)
         if found is None and call.endpoint:

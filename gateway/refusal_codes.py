@@ -154,6 +154,10 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
         (401,), "The tenant of the key or the client certificate is not configured.",
         "Put the tenant into `tenants`, or make a key of another.",
     ),
+    ("identity", "tenant_erased"): Known(
+        (403,), "The tenant was erased (`cordon tenant erase`) while the call was on its way, or its certificate is "
+        "still configured.", "Give the tenant another id, and take the erased one out of the configuration.",
+    ),
     ("identity", "revoked_key"): Known(
         (401,), "The key was revoked while the call was on its way.", "Make a new one with `cordon key create`."
     ),

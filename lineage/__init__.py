@@ -16,6 +16,7 @@ Read in this order:
   ask it to, from an event loop and from the command line
 - `reader` read access from any process; `serve` the same as paths and bytes; `verify` with its `checks` and `report`;
   `export`
+- `erasure` what goes when a tenant is erased, and stays away when a backup is restored
 - `side` and `side_writer` what must be erasable: blobs sealed per tenant, keyed digests
 - `metrics` tallies of every process and their rendering; `state` the database of everything that is not the log
 """

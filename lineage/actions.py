@@ -1,4 +1,4 @@
-"""The records by which people, the command line and detectors act: API keys, containments, operator accounts.
+"""The records by which people, the command line and detectors act: keys, tenants, containments, operator accounts.
 
 Console, CLI and detectors build these records here and nowhere else, so that an action means and weighs the same
 wherever it comes from. Each function validates what it is given, makes the ids, and returns the record as a plain
@@ -34,7 +34,7 @@ LONGEST_KEY_SECONDS: Final = 10 * 366 * 24 * 3600
 LONGEST_TEXT: Final = 500
 MOST_ROLES: Final = 16
 
-_IDENTIFIER: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+IDENTIFIER: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _ACTOR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}")
 _SOURCE: Final = re.compile(r"[A-Za-z0-9.:%_-]{1,64}")
 _KEY_TEXT: Final = re.compile(r"cordonr?_[A-Za-z0-9_-]{20,}")
@@ -112,6 +112,15 @@ def revoke_key(stamp: Stamp, *, key: str, by: str, known: Collection[str]) -> Re
     if key not in known:
         raise UnknownTarget("key", "is not in force: it does not exist or was revoked before")
     return stamp.head("admin.key_revoked") | {"key": key, "by": _actor("by", by)}
+
+
+def erase_tenant(stamp: Stamp, *, tenant: str, by: str, first_at: int | None = None) -> Record:
+    """The `admin.tenant_erased` record: the tenant's keys end with it, and whatever it calls is refused for ever.
+
+    `first_at` (ms) is when the tenant had been erased, where the log has lost that record and is told again.
+    """
+    record = stamp.head("admin.tenant_erased") | {"tenant": _identifier("tenant", tenant), "by": _actor("by", by)}
+    return record if first_at is None else record | {"first_at": first_at}
 
 
 def apply_containment(
@@ -204,7 +213,7 @@ def _new_id(kind: str) -> str:
 
 
 def _identifier(field: str, value: str) -> str:
-    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+    if not isinstance(value, str) or not IDENTIFIER.fullmatch(value):
         raise ActionError(
             field, "must be 1 to 63 of a-z, 0-9, dot, hyphen and underscore, and begin with a letter or digit"
         )

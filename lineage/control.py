@@ -1,7 +1,7 @@
-"""The control state: which API keys live and who is contained, as a pure fold over the log's control records.
+"""The control state: which API keys live, who is contained, which tenants were erased: a pure fold over the log.
 
-Nothing else creates or ends a key or a containment, so whoever has folded the log up to an index knows exactly
-what held there.
+Nothing else creates or ends a key or a containment, or erases a tenant, so whoever has folded the log up to an index
+knows exactly what held there.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ import orjson
 from lineage.errors import RecordError
 
 MAX_ENTRIES: Final = 20_000
-"""Most live keys, and most live containments; a record that would exceed it is refused."""
+"""Most live keys, live containments, and erased tenants; a record that would exceed it is refused."""
 
 CONTROL_KINDS: Final[frozenset[str]] = frozenset(
-    {"containment.applied", "containment.released", "containment.expired", "admin.key_created", "admin.key_revoked"}
+    {
+        "containment.applied",
+        "containment.released",
+        "containment.expired",
+        "admin.key_created",
+        "admin.key_revoked",
+        "admin.tenant_erased",
+    }
 )
-_MARKS: Final = (b'"kind":"containment.', b'"kind":"admin.key_')
+_MARKS: Final = (b'"kind":"containment.', b'"kind":"admin.key_', b'"kind":"admin.tenant_')
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +57,24 @@ class ApiKey:
     expires: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A tenant whose key was destroyed: it has no keys and gets none, and its calls are refused, for ever."""
+
+    tenant: str
+    at: int
+    by: str
+
+
 Row = tuple[str, str, bytes | None]
-"""One stored part of the state: ("key" | "containment", id, JSON text or None where it went away)."""
+"""One stored part of the state: ("key" | "containment" | "erased", id, JSON text or None where it went away)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """Live containments by id and live keys by digest. `epoch` is the log's size just after the last control record.
+    """Live containments by id, live keys by digest, erased tenants by id.
+
+    `epoch` is the log's size just after the last control record.
 
     Times are ms since the epoch. An entry whose `until` or `expires` lies in the past is still in the state until
     a record removes it: whoever uses it compares the time.
@@ -65,6 +83,7 @@ class ControlState:
     epoch: int = 0
     containments: Mapping[str, Containment] = field(default_factory=lambda: MappingProxyType({}))
     keys: Mapping[str, ApiKey] = field(default_factory=lambda: MappingProxyType({}))
+    erased: Mapping[str, Erased] = field(default_factory=lambda: MappingProxyType({}))
 
     def fold(self, record: Mapping[str, object], index: int) -> ControlState:
         """Return the state after the record at `index`; the same state when it is not a control record.
@@ -81,20 +100,25 @@ class ControlState:
         return [
             *_row_changes("containment", before.containments, self.containments),
             *_row_changes("key", before.keys, self.keys),
+            *_row_changes("erased", before.erased, self.erased),
         ]
 
     def dump(self) -> bytes:
         """Return the whole state as JSON text, for `load`."""
         return orjson.dumps(
-            {"epoch": self.epoch, "containment": list(self.containments.values()), "key": list(self.keys.values())}
+            {
+                "epoch": self.epoch,
+                "containment": list(self.containments.values()),
+                "key": list(self.keys.values()),
+                "erased": list(self.erased.values()),
+            }
         )
 
 
 def load(data: bytes) -> ControlState:
     """Return the state that `ControlState.dump` wrote."""
     value = orjson.loads(data)
-    rows: list[Row] = [("containment", "", orjson.dumps(item)) for item in value["containment"]]
-    rows += [("key", "", orjson.dumps(item)) for item in value["key"]]
+    rows: list[Row] = [(kind, "", orjson.dumps(item)) for kind in _KINDS for item in value[kind]]
     return from_rows(value["epoch"], rows)
 
 
@@ -102,18 +126,21 @@ def from_rows(epoch: int, rows: list[Row]) -> ControlState:
     """Return the state that stored rows hold."""
     containments: dict[str, Containment] = {}
     keys: dict[str, ApiKey] = {}
+    erased: dict[str, Erased] = {}
     for kind, _, data in rows:
         value = orjson.loads(data or b"null")
         if kind == "containment":
             containments[value["id"]] = Containment(**value)
+        elif kind == "erased":
+            erased[value["tenant"]] = Erased(**value)
         else:
             keys[value["digest"]] = ApiKey(**{**value, "roles": tuple(value["roles"])})
-    return ControlState(epoch, MappingProxyType(containments), MappingProxyType(keys))
+    return ControlState(epoch, MappingProxyType(containments), MappingProxyType(keys), MappingProxyType(erased))
 
 
 def may_control(data: bytes) -> bool:
     """Say cheaply whether a record's canonical bytes could be a control record (false alarms are possible)."""
-    return _MARKS[0] in data or _MARKS[1] in data
+    return _MARKS[0] in data or _MARKS[1] in data or _MARKS[2] in data
 
 
 def _row_changes(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Row]:
@@ -178,6 +205,8 @@ def _key_created(state: ControlState, record: Mapping[str, object]) -> ControlSt
     digest = _text(record, "digest")
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise RecordError("an admin.key_created record needs the key's SHA-256 in lower-case hex in 'digest'")
+    if _text(record, "tenant") in state.erased:
+        raise RecordError("the tenant was erased, and gets no keys; give the new one another id")
     key = ApiKey(
         id=_text(record, "key"),
         digest=digest,
@@ -195,10 +224,18 @@ def _key_revoked(state: ControlState, record: Mapping[str, object]) -> ControlSt
     return replace(state, keys=MappingProxyType({d: key for d, key in state.keys.items() if key.id != gone}))
 
 
+def _tenant_erased(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    erased = Erased(tenant=_text(record, "tenant"), at=_time(record, "at"), by=_text(record, "by"))
+    keys = {digest: key for digest, key in state.keys.items() if key.tenant != erased.tenant}
+    return replace(state, keys=MappingProxyType(keys), erased=_bounded({erased.tenant: erased, **state.erased}))
+
+
+_KINDS: Final = ("containment", "key", "erased")
 _FOLDS: Final[Mapping[str, Callable[[ControlState, Mapping[str, object]], ControlState]]] = {
     "containment.applied": _applied,
     "containment.released": _ended,
     "containment.expired": _ended,
     "admin.key_created": _key_created,
     "admin.key_revoked": _key_revoked,
+    "admin.tenant_erased": _tenant_erased,
 }

@@ -35,6 +35,7 @@ KINDS: Final[frozenset[str]] = frozenset(
         "containment.expired",
         "admin.key_created",
         "admin.key_revoked",
+        "admin.tenant_erased",
         "admin.account_created",
         "admin.account_changed",
         "admin.signed_in",

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lineage.chance import sixteen
-from lineage.errors import SideError
+from lineage.errors import LogUnavailable, SideError
 from lineage.paths import make_private_file
 from lineage.sqlite_file import FAILURES, transaction, unavailable
 
@@ -129,6 +129,14 @@ class SideStore:
             db.executemany("DELETE FROM blobs WHERE turn = ?", old)
             return len(old)
 
+    def delete(self, digests: Iterable[str]) -> int:
+        """Delete the blobs that records name by these digests (hex); return how many were there."""
+        with self._transaction() as db:
+            return sum(
+                db.execute("DELETE FROM blobs WHERE digest = ?", (bytes.fromhex(digest),)).rowcount
+                for digest in digests
+            )
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._turn, _explained(self._path), transaction(self._db):
@@ -149,11 +157,15 @@ class SideStore:
         )
 
     def erase_key(self, tenant: str) -> None:
-        """Destroy a tenant's key, durably, for ever."""
+        """Destroy a tenant's key, durably, for ever; LogUnavailable where the file may hold its bytes still."""
         self._durably("INSERT OR REPLACE INTO tenant_keys (tenant, wrapped, at) VALUES (?, NULL, ?)", (tenant, _now()))
         with self._turn, _explained(self._path):
             # The write-ahead log may still hold the key's page: fold it back and empty it.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            left = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if left:
+            raise LogUnavailable(
+                f"{self._path.name} is being read all the time and still holds the key's bytes; try again"
+            )
 
     def _durably(self, sql: str, values: tuple[object, ...]) -> None:
         with self._turn:

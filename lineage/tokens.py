@@ -46,6 +46,11 @@ SET mark = excluded.mark, loose = excluded.loose, expires = excluded.expires, se
 _FORGET: Final = """
 DELETE FROM tokens WHERE (scope, token) IN (SELECT scope, token FROM tokens WHERE expires <= ? LIMIT ?)
 """
+_ERASE: Final = """
+DELETE FROM tokens WHERE (scope, token) IN (
+    SELECT scope, token FROM tokens WHERE principal >= ? AND principal < ? LIMIT ?
+)
+"""
 
 
 class TokensFull(LineageError):
@@ -89,6 +94,10 @@ class Tokens(Protocol):
 
     def forget(self, now: int, *, limit: int = 1_000) -> int:
         """Delete up to `limit` tokens that have expired; returns how many were deleted."""
+        ...
+
+    def erase(self, tenant: str, *, limit: int = 1_000) -> int:
+        """Delete up to `limit` tokens of a tenant's principals; returns how many were deleted."""
         ...
 
     def close(self) -> None:
@@ -200,6 +209,12 @@ class TokenStore:
                 return 0
         with self._transaction() as db:
             return db.execute(_FORGET, (now, limit)).rowcount
+
+    def erase(self, tenant: str, *, limit: int = 1_000) -> int:
+        """See `Tokens.erase`."""
+        with self._transaction() as db:
+            # From "tenant/" up to what follows on the slash: the names of all its principals, by the index.
+            return db.execute(_ERASE, (f"{tenant}/", f"{tenant}0", limit)).rowcount
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -47,6 +47,8 @@ def create(
         expires=now.at + lifetime * 1000 if lifetime else None,
     )
     with the_log(config) as log:
+        if tenant in log.control.erased:
+            raise click.UsageError(f"{tenant} was erased, and its id cannot be used again; give the tenant another one")
         index = write(log, record)
     value = {"key": text, "id": record["key"], "principal": f"{tenant}/{name}", "index": index}
     emit(value, text, as_json)

@@ -92,6 +92,7 @@ ACCESS: Final[Mapping[tuple[str, str], Entry | Permission]] = {
     ("GET", "/api/v1/keys"): Permission.KEYS,
     ("POST", "/api/v1/keys"): Permission.KEYS,
     ("DELETE", "/api/v1/keys/{key}"): Permission.KEYS,
+    ("GET", "/api/v1/tenants"): Permission.KEYS,
     ("GET", "/api/v1/accounts"): Permission.ACCOUNTS,
     ("POST", "/api/v1/accounts"): Permission.ACCOUNTS,
     ("PATCH", "/api/v1/accounts/{account}"): Permission.ACCOUNTS,

@@ -128,6 +128,7 @@ def _keys(
         owner=owner,
         form=form,
         keys=deps.operations.live_keys(),
+        tenants=deps.operations.tenants(deps.facts.tenants),
         facts=deps.facts,
     )
 

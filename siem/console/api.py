@@ -201,6 +201,12 @@ def revoke_key(key: str, session: Signed, deps: Parts) -> None:
     deps.operations.revoke_key(key, by=session.account)
 
 
+@router.get("/tenants", tags=["tenants"])
+def tenants(deps: Parts) -> list[s.TenantItem]:
+    """Tenants: configured ones, and erased ones, which stay so."""
+    return [s.TenantItem.model_validate(tenant) for tenant in deps.operations.tenants(deps.facts.tenants)]
+
+
 @router.get("/accounts", tags=["accounts"])
 def accounts(deps: Parts) -> list[s.AccountItem]:
     """Operator accounts."""
@@ -235,6 +241,8 @@ def check_tenant(deps: Deps, tenant: str) -> None:
     """Refuse a tenant that the configuration does not have: its key could never be used."""
     if tenant not in deps.facts.tenants:
         raise Invalid("There is no such tenant in the configuration.", field="tenant")
+    if tenant in deps.journal.control.erased:
+        raise Invalid("This tenant was erased; its id cannot be used again.", field="tenant")
 
 
 def record_at(deps: Deps, index: int) -> dict[str, Any]:

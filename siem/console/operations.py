@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -42,6 +43,15 @@ class NewKey:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant: how many keys it has, and when (ms) it was erased, if it was."""
+
+    id: str
+    keys: int
+    erased_at: int | None
+
+
 class Operations:
     """One at a time: what is checked still holds when the record is written, as far as this process is concerned."""
 
@@ -53,6 +63,15 @@ class Operations:
     def in_force(self) -> list[Containment]:
         """Containments that hold now, the newest first."""
         return sorted(_in_force(self._journal.control), key=lambda held: held.since, reverse=True)
+
+    def tenants(self, configured: Iterable[str]) -> list[Tenant]:
+        """The configured tenants and the erased ones, by id."""
+        control = self._journal.control
+        keys = Counter(key.tenant for key in control.keys.values())
+        return [
+            Tenant(name, keys[name], erased.at if (erased := control.erased.get(name)) else None)
+            for name in sorted({*configured, *control.erased})
+        ]
 
     def live_keys(self) -> list[ApiKey]:
         """Keys that have not been revoked, by tenant and name; expired ones are among them."""

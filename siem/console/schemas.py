@@ -150,6 +150,14 @@ class Created(BaseModel):
     id: str
 
 
+class TenantItem(Given):
+    """A tenant; an erased one has no keys and gets none."""
+
+    id: str
+    keys: int
+    erased_at: int | None
+
+
 class KeyItem(Given):
     """A key in force; its text is kept nowhere."""
 

@@ -17,6 +17,8 @@ from gateway.counted import SINGLE
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.settings import Endpoint, Route
+from lineage.actions import Stamp, erase_tenant
+from lineage.record import encode
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.settings import Policy
@@ -528,6 +530,22 @@ def test_a_contained_principal_is_refused_until_it_is_released() -> None:
         assert world.upstream.received == []
         await world.release(containment)
         assert (await world.chat("Hi")).status == 200
+
+    play(scene)
+
+
+def test_an_erased_tenant_is_cut_in_mid_call_and_its_key_is_unknown_afterwards() -> None:
+    async def scene(world: InProcess) -> None:
+        async def script(_request: bytes, send: Callable[[bytes], None]) -> bool:
+            await world.log.append(encode(erase_tenant(Stamp.now("test"), tenant="acme", by="tester")))
+            send(answer(completion("what nobody may have any more")))
+            return True
+
+        world.upstream.script = script
+        reply = await world.chat("Hi")
+        assert (reply.status, reply.json()["error"]["code"]) == (403, "tenant_erased")
+        assert world.records("call.outcome")[0]["verdict"] == "cut"
+        assert (await world.chat("Hi")).status == 401
 
     play(scene)
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from lineage.actions import Stamp, apply_containment
+from lineage.actions import Stamp, apply_containment, erase_tenant
 from tests.support import traffic
 from tests.support.console import FACTS, Console, Operator, running_console
 
@@ -209,6 +209,19 @@ def test_a_key_for_a_tenant_that_is_not_configured_is_refused(admin):
     answer = admin.form("/keys", tenant="nobody", name="x")
     assert answer.status_code == 422
     assert "no such tenant" in text_of(answer)
+
+
+def test_an_erased_tenant_is_shown_as_such_and_gets_no_key():
+    with running_console() as console:
+        admin = console.signed_in("root", "admin")
+        admin.form("/keys", tenant="acme", name="bot", roles="", kind="caller", days="30")
+        console.append(erase_tenant(Stamp.now("test"), tenant="acme", by="cli:alice"))
+        assert re.search(r"acme\s+erased", text_of(admin.get("/keys", headers=HTML)))
+        listed = {tenant["id"]: tenant for tenant in admin.get("/api/v1/tenants").json()}
+        assert listed["globex"] == {"id": "globex", "keys": 0, "erased_at": None}
+        assert listed["acme"]["keys"] == 0 and listed["acme"]["erased_at"] > 0
+        answer = admin.form("/keys", tenant="acme", name="x")
+        assert answer.status_code == 422 and "was erased" in text_of(answer)
 
 
 def test_an_invitation_link_is_shown_once_and_names_this_server(console, admin):
