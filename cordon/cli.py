@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "account": "cordon.commands.account:account",
     "policy": "cordon.commands.policy:policy",
     "log": "cordon.commands.log:log",
+    "backup": "cordon.commands.backup:backup",
+    "restore": "cordon.commands.backup:restore",
     "contain": "cordon.commands.contain:contain",
     "release": "cordon.commands.contain:release",
     "doctor": "cordon.commands.doctor:doctor",

@@ -35,3 +35,7 @@ class ConfigError(CordonError):
 
 class SupervisorError(CordonError):
     """A process of Cordon cannot be started or does not stay alive."""
+
+
+class BackupError(CordonError):
+    """A backup cannot be made, or is not one that can be restored here; nothing was changed."""

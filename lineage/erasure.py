@@ -51,7 +51,11 @@ def remembered(data_dir: Path) -> dict[str, int]:
 
     A last line that breaks off is that of an erasure that broke off, and counts as none.
     """
-    path = erased_path(data_dir)
+    return read_erased(erased_path(data_dir))
+
+
+def read_erased(path: Path) -> dict[str, int]:
+    """Return what such a file holds, wherever it lies; see `remembered`."""
     if not path.exists():
         return {}
     found: dict[str, int] = {}

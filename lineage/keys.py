@@ -82,6 +82,11 @@ def load_master_key(data_dir: Path) -> bytes:
     if not path.exists():
         make_private(path.parent)
         write_once(path, secrets.token_bytes(32))
+    return read_master_key(path)
+
+
+def read_master_key(path: Path) -> bytes:
+    """Return the 32 bytes of the master key's file; KeyFileError where it is no such file."""
     key = read_private(path)
     if len(key) != 32 or len(set(key)) < 8:
         raise KeyFileError(f"{path} does not hold 32 random bytes; restore it from a copy")
