@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,15 +58,39 @@ def test_the_backup_is_verified(platform: list[str]) -> None:
 
 def test_a_restored_backup_serves_the_keys_that_it_holds(platform: list[str], platform_folder: Path) -> None:
     assert platform
-    with cordon(start=False) as restored:
-        shutil.copytree(platform_folder / "backup", restored.data_dir)
-        restored.start()
-        names = {key["name"] for key in restored.cli("key", "list")}
+    with cordon(start=False) as other:
+        since = str(platform_folder / "checkpoint.txt")
+        done = other.cli(
+            "restore", str(platform_folder / "backup"), "--keys", str(platform_folder / "backup-keys"), "--since", since
+        )
+        assert done["lacks"] == 0
+        other.start()
+        names = {key["name"] for key in other.cli("key", "list")}
         assert {"first", "ci-bot", "prometheus"} <= names
-        with restored.client(restored.key("new")) as client:
+        with other.client(other.key("new")) as client:
             assert client.get("/crm/customers/1001").status_code == 200
-        report = restored.cli("log", "verify", "--since", str(platform_folder / "checkpoint.txt"))
-        assert report["wrong"] == 0
+        assert other.cli("log", "verify", "--since", since)["wrong"] == 0
+
+
+# What is kept
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    with typed("docs/keeping.md", tmp_path_factory.mktemp("k")) as printed:
+        yield printed
+
+
+def test_the_page_backs_up_erases_and_restores(keeping: list[str]) -> None:
+    assert "the state and what lies beside the log to backup, verified." in keeping[0]
+    assert "Erased globex: its key is destroyed" in keeping[1]
+    assert re.search(r"globex +erased", keeping[1]) and re.search(r"acme +configured", keeping[1])
+
+
+def test_what_the_page_restores_verifies_and_has_the_tenant_erased_again(keeping: list[str]) -> None:
+    assert "verified. Erased again: globex." in keeping[2]
+    assert "nothing wrong in what was checked" in keeping[2]
+    assert re.search(r"globex +erased", keeping[2])
 
 
 # The policy author

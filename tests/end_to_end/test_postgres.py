@@ -14,6 +14,10 @@ import httpx
 import pytest
 import yaml
 
+from cordon.backup import dump
+from cordon.backup.manifest import File, Manifest
+from cordon.errors import BackupError
+from lineage.note import Signer
 from tests.support.cli import Installation
 from tests.support.gateway import ROOT, Cordon, cordon, wait_for
 from tests.support.postgres import Postgres, postgres
@@ -143,3 +147,59 @@ def test_the_page_s_example_is_what_works(server: Postgres, tmp_path: Path) -> N
     for command in commands:
         result = installation.program(*command, environment={"CORDON_DB_PASSWORD": "choose%20one"})
         assert result.code == 0, result.err
+
+
+def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(server: Postgres, tmp_path: Path) -> None:
+    database, other = server.database(), server.database()
+    copy, keys = tmp_path / "copy", tmp_path / "keys"
+    with cordon(lambda config: config.update(database=database)) as running:
+        key = running.key("ci-bot")
+        assert call(running, key).status_code == 200
+        made = running.cli("backup", str(copy), "--keys", str(keys))
+        assert "cordon.dump" in made["files"] and "cordon-log.db" not in made["files"]
+        assert not any(server.password.encode() in path.read_bytes() for path in copy.iterdir())
+        with server.connect(database) as db:
+            held = db.execute("SELECT count(*) FROM cordon.records").fetchone()
+        assert held is not None and held[0] >= made["records"]
+
+    with cordon(lambda config: config.update(database=other), start=False) as second:
+        done = second.cli("restore", str(copy), "--keys", str(keys))
+        assert done["records"] >= made["records"]
+        second.cli_fails("is not overwritten", "restore", str(copy))
+        second.start()
+        assert call(second, key).status_code == 200
+        assert second.cli("log", "verify")["wrong"] == 0
+
+
+def test_a_dump_that_does_not_add_up_leaves_the_database_empty(server: Postgres, tmp_path: Path) -> None:
+    database, other = server.database(), server.database()
+    with cordon(lambda config: config.update(database=database), start=False) as first:
+        first.key("ci-bot")
+        first.cli("backup", str(tmp_path / "copy"), "--keys", str(tmp_path / "keys"))
+    with server.connect(database) as db:
+        db.execute(
+            "UPDATE cordon.records SET data = convert_to(replace(convert_from(data, 'UTF8'), 'ci', 'xi'), 'UTF8')"
+        )
+    signer = Signer.parse((tmp_path / "keys/log.key").read_text())
+    manifest = Manifest.read(tmp_path / "copy", signer.verifier)
+    (tmp_path / "copy/cordon.dump").unlink()
+    dump.dump(database, tmp_path / "copy/cordon.dump")
+    files = tuple(File.of(tmp_path / "copy" / file.name) for file in manifest.files)
+    manifest.model_copy(update={"files": files}).write(tmp_path / "copy", signer)
+    with cordon(lambda config: config.update(database=other), start=False) as second:
+        second.cli_fails("does not add up", "restore", str(tmp_path / "copy"), "--keys", str(tmp_path / "keys"))
+        assert dump.schemas(other) == []
+        assert not (second.data_dir / "cordon.db").exists()
+
+
+def test_programs_that_are_missing_and_servers_that_are_away_are_named(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = server.database().replace(server.password, "wrong-password")
+    with pytest.raises(BackupError, match="password authentication failed") as refused:
+        dump.dump(wrong, tmp_path / "x")
+    assert "wrong-password" not in str(refused.value)
+    monkeypatch.setattr(dump, "_DEBIAN", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BackupError, match="postgresql-client"):
+        dump.dump(wrong, tmp_path / "x")

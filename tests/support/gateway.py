@@ -174,6 +174,13 @@ class Cordon:
         """The same of a command that finds something wrong."""
         return self._cli(arguments, 1)
 
+    def cli_fails(self, said: str, *arguments: str) -> None:
+        """Run a command that cannot do what it is told, and says `said`."""
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            code = cli.run([*arguments, "-c", str(self.file)])
+        assert code == 1 and said in errors.getvalue(), f"{code}: {errors.getvalue()}"
+
     def _cli(self, arguments: Sequence[str], expected: int) -> Any:
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
