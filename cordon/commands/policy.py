@@ -10,6 +10,7 @@ import click
 import orjson
 
 from cordon.commands.common import file_option, json_option
+from cordon.commands.explain import explain_command
 from cordon.commands.replay import replay
 from cordon.config import load
 from cordon.output import bad, emit, good, printable, warned
@@ -31,6 +32,7 @@ def policy() -> None:
     """The Rego bundle that decides. BUNDLE is a folder; without it, the configured one is meant."""
 
 
+policy.add_command(explain_command)
 policy.add_command(replay)
 
 

@@ -13,19 +13,16 @@ from typing import Final
 import click
 
 from cordon.commands.common import Duration, config_option, json_option
+from cordon.commands.kept import kept_inputs
 from cordon.config import Config
 from cordon.output import emit, good, printable, progress, table, warned
-from lineage.errors import SideError
-from lineage.keys import load_master_key
-from lineage.paths import Paths
 from lineage.reader import SEARCH_STEP, LogReader, open_reader
 from lineage.record import decode
-from lineage.side import SideStore, TenantKeys, unseal
 from policies.admission import admit_now
 from policies.bundle import load_bundle
 from policies.embedded import EmbeddedEngine
 from policies.errors import BundleError
-from policies.replay import Load, Replay, Report
+from policies.replay import Replay, Report
 
 _TITLES: Final[Mapping[str, str]] = {
     "refused": "newly refused",
@@ -70,9 +67,8 @@ def replay(
     with closing(open_reader(config.data_dir, config.database)) as reader:
         start = reader.first_since(now - since * 1000)
         end = reader.first_since(now - until * 1000) if until is not None else reader.size()
-        with closing(SideStore(Paths(config.data_dir).side)) as side:
-            keys = TenantKeys(side, load_master_key(config.data_dir), seconds=3_600)
-            work = Replay(engine, settings, _loader(side, keys))
+        with kept_inputs(config) as load:
+            work = Replay(engine, settings, load)
             for record in _loaded(reader, start):
                 work.loaded(record)
             began = time.perf_counter()
@@ -99,19 +95,6 @@ def _loaded(reader: LogReader, end: int) -> Iterator[Mapping[str, object]]:
     for first in range(0, end, SEARCH_STEP):
         for _, data in reader.source.search(b'"kind":"policy.loaded"', first, min(end, first + SEARCH_STEP)):
             yield decode(data)
-
-
-def _loader(side: SideStore, keys: TenantKeys) -> Load:
-    def load(tenant: str, digest: str) -> bytes | None:
-        blob = side.load(digest)
-        if blob is None:
-            return None
-        try:
-            return unseal(keys.get(tenant), tenant, blob)
-        except SideError:  # The tenant was erased, or the blob is another one: gone in any case.
-            return None
-
-    return load
 
 
 def _lines(report: Report, seconds: float, examples: int) -> Iterator[str]:

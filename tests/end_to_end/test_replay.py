@@ -1,4 +1,4 @@
-"""`cordon policy replay`: calls of a real Cordon, decided anew by a changed bundle."""
+"""`cordon policy replay` and `explain`: calls of a real Cordon, decided anew."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ def candidate(tmp_path: Path, routes: dict[str, Any] | None = None, module: str 
     return str(folder)
 
 
+def beside(past: Past, tmp_path: Path) -> Installation:
+    """Commands that work on the same data."""
+    text = past.running.file.read_text()
+    return Installation(tmp_path, text.replace("data_dir: var", f"data_dir: {past.running.data_dir}"))
+
+
 def test_a_bundle_that_says_the_same_changes_nothing(past: Past, tmp_path: Path) -> None:
     found = past.running.cli("policy", "replay", candidate(tmp_path), "--check")
     assert (found["calls"], found["replayed"], found["changed"]) == (2, 2, 0)
@@ -75,11 +81,25 @@ def test_a_candidate_that_reads_more_than_was_shown_is_not_guessed_at(past: Past
 
 
 def test_people_read_what_would_change(past: Past, tmp_path: Path) -> None:
-    installation = Installation(
-        tmp_path, past.running.file.read_text().replace("data_dir: var", f"data_dir: {past.running.data_dir}")
-    )
+    installation = beside(past, tmp_path)
     result = installation("policy", "replay", candidate(tmp_path, {"payments": {}}))
 
     assert result.code == 0
     assert "1 newly refused" in result.out
     assert f"{past.served}" in result.out
+
+
+def test_a_recorded_refusal_is_explained_with_what_would_have_allowed_it(past: Past) -> None:
+    told = past.running.cli_at_fault("policy", "explain", "--index", str(past.refused))
+    assert told["reasons"][0]["rule"] == "roles.missing"
+    assert 'add "payments" to input.principal.roles' in [steps[0]["text"] for steps in told["changes"]]
+    allowed = past.running.cli("policy", "explain", "--index", str(past.served))
+    assert (allowed["allow"], allowed["changes"]) == (True, [])
+
+
+def test_a_record_without_an_input_cannot_be_explained(past: Past, tmp_path: Path) -> None:
+    installation = beside(past, tmp_path)
+    for index, why in ((0, "names no input"), (100_000, "the log has no record")):
+        result = installation("policy", "explain", "--index", str(index))
+        assert result.code == 1
+        assert why in result.err

@@ -1,0 +1,137 @@
+"""cordon policy explain: why a call was decided as it was, and what would have to be otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Final
+
+import click
+import orjson
+
+from cordon.commands.common import file_option, json_option
+from cordon.commands.kept import kept_inputs
+from cordon.config import Config, load
+from cordon.output import bad, emit, good, printable
+from lineage.reader import open_reader
+from lineage.record import decode
+from policies.admission import admit_now
+from policies.bundle import load_bundle
+from policies.engine import Moment
+from policies.errors import BundleError
+from policies.explain import Explanation, explain
+from policies.settings import Policy
+from policies.testing import Evaluation, evaluate_admitted
+
+MOST_SHOWN: Final = 12
+WIDTH: Final = 110
+
+
+@click.command("explain")
+@click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path), required=False)
+@click.option("-i", "--input", "document", type=click.File("rb"), help="JSON of `input`; - reads it from stdin.")
+@click.option("--index", type=click.IntRange(min=0), help="The record of a call in the log: its intent or refusal.")
+@click.option(
+    "--moment", type=click.Choice([moment.value for moment in Moment]), default=Moment.REQUEST.value, show_default=True,
+    help="When the decision is asked for.",
+)  # fmt: skip
+@file_option
+@json_option
+def explain_command(
+    bundle: Path | None, document: IO[bytes] | None, index: int | None, moment: str, file: Path, as_json: bool
+) -> int:
+    """Show which rules of BUNDLE decide on a document or a recorded call, which almost do, and the smallest changes
+    of the input or the data that would have allowed it. The exit code is 1 for a denial.
+
+    BUNDLE is a folder; without it, the configured one is meant.
+    """
+    if (document is None) == (index is None):
+        raise click.UsageError("name either a document (--input) or a recorded call (--index)")
+    config = load(file) if file.exists() or bundle is None else None
+    settings = config.policy if config is not None else Policy()
+    if bundle is not None:
+        settings = settings.model_copy(update={"bundle": bundle})
+    if document is not None:
+        text = document.read()
+    else:
+        assert index is not None
+        text = _recorded(load(file), index)
+    found = load_bundle(settings.bundle)
+    admission = admit_now(found, settings)
+    if admission.bundle is None:
+        raise BundleError(admission.errors)
+    evaluated = evaluate_admitted(admission.bundle, text, Moment(moment), settings)
+    told = explain(found, evaluated.rule, orjson.loads(text), allowed=evaluated.decision.allow)
+    emit(_value(evaluated, told), "\n".join(_lines(evaluated, told)), as_json)
+    return 0 if evaluated.decision.allow else 1
+
+
+def _recorded(config: Config, index: int) -> bytes:
+    """The masked input of the call whose record is at `index`."""
+    with closing(open_reader(config.data_dir, config.database)) as reader:
+        record = next((decode(data) for at, data in reader.read(index, 1) if at == index), None)
+    if record is None:
+        raise click.ClickException(f"the log has no record {index}")
+    side = str(record.get("side", ""))
+    if not side:
+        kind = record.get("kind")
+        raise click.ClickException(f"record {index} ({kind}) names no input; name a call's intent or its refusal")
+    with kept_inputs(config) as kept:
+        document = kept(str(record.get("tenant", "")), side)
+    if document is None:
+        raise click.ClickException(f"the input of record {index} is gone; it was kept for a time, or its tenant erased")
+    return document
+
+
+def _lines(evaluated: Evaluation, told: Explanation) -> Iterator[str]:
+    decision = evaluated.decision
+    yield good("allow") if decision.allow else bad("deny")
+    for reason in decision.reasons:
+        yield f"  {printable(f'{reason.rule}: {reason.detail} {reason.fix}')}"
+    yield ""
+    yield f"Rules of revision {evaluated.revision} that hold:"
+    for fired in told.fired:
+        yield f"  {fired.file}:{fired.line}  {_short(fired.rule)} = {_cut(fired.value)}"
+    if told.almost:
+        yield ""
+        yield "Rules that one condition alone keeps from holding:"
+        for almost in told.almost[:MOST_SHOWN]:
+            seen = "".join(f"; {name} is {_cut(value)}" for name, value in almost.seen.items())
+            yield f"  {almost.file}:{almost.line}  {_short(almost.rule)}: {_line(almost.condition)}{seen}"[:200]
+        if len(told.almost) > MOST_SHOWN:
+            yield f"  and {len(told.almost) - MOST_SHOWN} more (--json shows them)"
+    if told.changes:
+        yield ""
+        yield "Each of these alone would have allowed it:"
+        yield from (f"  {printable(' and '.join(map(str, changes)))}" for changes in told.changes)
+    elif not decision.allow:
+        yield ""
+        yield "No change of one or two places that was tried would have allowed it."
+
+
+def _short(rule: str) -> str:
+    return rule.removeprefix("data.")
+
+
+def _line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _cut(value: object) -> str:
+    text = printable("undefined" if value == "<undefined>" else orjson.dumps(value).decode())
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def _value(evaluated: Evaluation, told: Explanation) -> dict[str, object]:
+    decision = evaluated.decision
+    return {
+        "allow": decision.allow,
+        "reasons": [reason.as_dict() for reason in decision.reasons],
+        "rule": evaluated.rule,
+        "revision": evaluated.revision,
+        "fired": [asdict(fired) for fired in told.fired],
+        "almost": [asdict(almost) for almost in told.almost],
+        "changes": [[asdict(change) | {"text": str(change)} for change in changes] for changes in told.changes],
+    }
