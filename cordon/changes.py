@@ -27,7 +27,7 @@ READ_AT_START: Final[tuple[tuple[Role, Callable[[Config], object]], ...]] = (
             config.gateway.listen,
             config.gateway.tls is None,
             config.gateway.tokens,
-            *map(stamp, _authorities(config)),
+            *map(stamp, (*_authorities(config), *_policy_files(config))),
             config.policy,
             config.lineage.policy_inputs,
         ),
@@ -71,7 +71,7 @@ def refuse_fixed(file: Path, before: Config, config: Config) -> None:
 def watched(file: Path, config: Config) -> dict[Path, Stamp | None]:
     """The configuration file and the certificates and secrets that it names, each as it is now."""
     gateway = files(config.gateway.tls) if config.gateway.tls is not None else ()
-    paths = [file, *gateway, *_certificates(config.control.tls), *_authorities(config)]
+    paths = [file, *gateway, *_certificates(config.control.tls), *_authorities(config), *_policy_files(config)]
     paths += [
         Path(endpoint.credential.removeprefix("file:"))
         for route in config.routes
@@ -94,6 +94,14 @@ def _certificates(tls: Tls | None) -> Iterator[Path]:
     if tls is not None:
         yield tls.certificate
         yield tls.key
+
+
+def _policy_files(config: Config) -> Iterator[Path]:
+    """What is read to reach an OPA server."""
+    if config.policy.ca is not None:
+        yield config.policy.ca
+    if config.policy.credential.startswith("file:"):
+        yield Path(config.policy.credential.removeprefix("file:"))
 
 
 def _authorities(config: Config) -> Iterator[Path]:

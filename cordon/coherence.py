@@ -48,11 +48,14 @@ def conflicts(config: Config) -> Iterator[Conflict]:
         problem = certificates.authority_fault(endpoint.ca) if endpoint.ca else None
         if problem:
             yield (*where, "ca"), problem
+    problem = certificates.authority_fault(config.policy.ca) if config.policy.ca else None
+    if problem:
+        yield ("policy", "ca"), problem
     socket = len(os.fsencode(Paths(config.data_dir).socket))
     if socket > LONGEST_SOCKET:
         text = f"the path is too long for the Unix socket in it ({socket} bytes, at most {LONGEST_SOCKET}); shorten it"
         yield ("data_dir",), text
-    if not config.policy.bundle.is_dir():
+    if config.policy.push and not config.policy.bundle.is_dir():
         yield ("policy", "bundle"), f"{config.policy.bundle} is not a directory with a policy bundle"
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from detectors.detector import Detector
 from detectors.finding_volume import FindingVolume
+from detectors.policy_server import PolicyServerLost
 from detectors.refusal_burst import RefusalBurst
 from detectors.rejected import Rejected
 from detectors.settings import Detection
 from detectors.unfinished import Unfinished
 
-DETECTORS: tuple[type[Detector], ...] = (RefusalBurst, FindingVolume, Unfinished, Rejected)
+DETECTORS: tuple[type[Detector], ...] = (RefusalBurst, FindingVolume, Unfinished, Rejected, PolicyServerLost)
 
 
 def detectors(settings: Detection) -> list[Detector]:
     """The detectors that `settings` turns on, each in its first state."""
-    chosen: list[Detector] = [Unfinished(settings.unfinished), Rejected()]
+    chosen: list[Detector] = [Unfinished(settings.unfinished), Rejected(), PolicyServerLost()]
     if settings.refusal_burst.enabled:
         chosen.append(RefusalBurst(settings.refusal_burst))
     if settings.finding_volume.enabled:

@@ -29,28 +29,25 @@ class Credentials:
 def _header(route: Route, endpoint: Endpoint) -> tuple[tuple[bytes, bytes], ...]:
     if not endpoint.credential:
         return ()
-    secret = _read(endpoint)
+    secret = read_secret(f"endpoint {endpoint.id}", endpoint.credential)
     name = endpoint.secret_header(route).encode("ascii")
     return ((name, b"Bearer " + secret if name == b"authorization" else secret),)
 
 
-def _read(endpoint: Endpoint) -> bytes:
-    source, _, place = endpoint.credential.partition(":")
+def read_secret(whose: str, credential: str) -> bytes:
+    """The secret that `credential` (env:NAME or file:PATH) points to; CredentialError names whose it is, and where."""
+    source, _, place = credential.partition(":")
     if source == "env":
         text = os.environ.get(place, "")
         if not text:
-            raise CredentialError(
-                f"endpoint {endpoint.id}: the environment variable {place} is empty; set it to the secret"
-            )
+            raise CredentialError(f"{whose}: the environment variable {place} is empty; set it to the secret")
     else:
         try:
             text = Path(place).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise CredentialError(f"endpoint {endpoint.id}: the file {place} cannot be read: {error}") from error
+            raise CredentialError(f"{whose}: the file {place} cannot be read: {error}") from error
         if not text:
-            raise CredentialError(f"endpoint {endpoint.id}: the file {place} is empty; put the secret into it")
+            raise CredentialError(f"{whose}: the file {place} is empty; put the secret into it")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise CredentialError(
-            f"endpoint {endpoint.id}: the secret in {source}:{place} has characters no header can carry"
-        )
+        raise CredentialError(f"{whose}: the secret in {source}:{place} has characters no header can carry")
     return text.encode("ascii")

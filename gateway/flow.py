@@ -29,7 +29,7 @@ from gateway.identity import caller, confirm
 from gateway.kept import NOTHING
 from gateway.operations import operation_of
 from gateway.records import intent, refused
-from gateway.relay import Declined, Relay
+from gateway.relay import Declined, Relay, undecided
 from gateway.routing import ordered, repeatable, upstream_target
 from gateway.settings import Endpoint
 from gateway.tracing import continued
@@ -238,7 +238,8 @@ class Gateway:
         try:
             decision = await engine.decide(Moment.REQUEST, document)
         except PolicyError as error:
-            raise Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}") from error
+            raise undecided(error) from error
+        call.facts.policy = engine.revision
         if services.kept is not None:
             document = self._to_be_kept(call, content, document, candidates, engine.request_reads)
             call.kept = services.kept.keep(call.secrets, document)

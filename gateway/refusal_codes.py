@@ -216,6 +216,10 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
         (403,), "Policy came to no decision, or asked for what can no longer be done.",
         "Try the input with `cordon policy eval`, and add its case to the bundle's tests.",
     ),
+    ("decision", "policy_unavailable"): Known(
+        (503,), "The OPA server that decides is lost, slow, without its bundle, or answers what nobody can decide by.",
+        "See the alert, `/readyz` and `cordon doctor`; calls are served again as soon as it answers.",
+    ),
     ("decision", "no_endpoint"): Known(
         (403,), "Policy named only endpoints that the route does not have now.",
         "Name candidates of `input.candidates` in `endpoints`.",

@@ -32,6 +32,7 @@ from lineage.errors import LineageError
 from lineage.record import encode
 from policies.engine import AnswerMoment, Moment
 from policies.errors import PolicyError
+from policies.opa.wire import ServerError
 from policies.result import AnswerDecision, Reason
 
 Reasons = Sequence[Mapping[str, str]]
@@ -116,7 +117,7 @@ class Relay:
                 Refusal(502, "inspection", error.code, f"The upstream's answer: {error.detail}"), "failed"
             )
         except PolicyError as error:
-            await self._break(Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}"), "blocked")
+            await self._break(undecided(error), "blocked")
         else:
             health.succeeded(self._endpoint.id)
         finally:
@@ -205,6 +206,7 @@ class Relay:
             reads=engine.answer_reads,
         )
         decision = await engine.decide(moment, document)
+        call.facts.policy = engine.revision
         self._services.steps.answer_decision.observe(time.perf_counter() - began)
         return decision
 
@@ -328,6 +330,13 @@ class Relay:
 
     def _is_stream(self) -> bool:
         return self._media_type == "text/event-stream"
+
+
+def undecided(error: PolicyError) -> Refusal:
+    """The refusal of a call that policy could not decide on; where its server is at fault, trying again may help."""
+    if isinstance(error, ServerError) and error.reason != "evaluation":
+        return Refusal(503, "decision", "policy_unavailable", f"Policy could not be asked: {error}")
+    return Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}")
 
 
 def _reason(rule: str, detail: str) -> dict[str, str]:

@@ -18,10 +18,11 @@ from gateway.errors import GatewayError
 from gateway.flow import Gateway
 from gateway.kept import KeptInputs
 from gateway.listener import Listener
+from gateway.policy_server import PolicyServer
 from gateway.routing import Health
 from gateway.secrets import TenantSecrets
+from gateway.settings import Endpoint, Route, Tenant
 from gateway.settings import Gateway as GatewaySettings
-from gateway.settings import Route, Tenant
 from gateway.sweep import Sweep
 from gateway.tls import Security, load_security
 from gateway.tokens import TokenService
@@ -36,6 +37,7 @@ from lineage.side import SideStore, TenantKeys
 from lineage.tokens import TokenStore
 from policies.engine import PolicyEngine
 from policies.errors import Problem
+from policies.opa.source import OpaSource
 from policies.reloading import Reloader
 from policies.settings import Policy
 
@@ -70,6 +72,7 @@ class Worker:
         self._securing: asyncio.Task[None] | None = None
         self._told_stale: list[Path] = []
         self._pool: UpstreamPool | None = None
+        self._own: list[Endpoint] = []
         self._log: LogClient | None = None
         self._setup = self._setup_of(configuration)
 
@@ -83,7 +86,9 @@ class Worker:
         self._setup, self._configuration = setup, configuration
         if self._gateway is not None and self._pool is not None:
             self._gateway.setup = setup
-            self._pool.retain([endpoint for route in configuration.routes for endpoint in route.endpoints])
+            self._pool.retain(
+                [*self._own, *(endpoint for route in configuration.routes for endpoint in route.endpoints)]
+            )
             if listener is not None and before is not None and security is not None and security.mark != before.mark:
                 listener.secure(security)
                 self._gateway.check_live()
@@ -94,12 +99,10 @@ class Worker:
         settings = self._configuration.gateway
         limits = settings.limits
         self._log = log_client
-        reloader = Reloader(
-            self._configuration.policy, self._paths.run, on_loaded=self._tell_loaded, on_rejected=self._tell_rejected
-        )
-        await reloader.start()
         sweep = Sweep()
         pool = self._pool = UpstreamPool(limits, sweep)
+        reloader = self._policy_source(pool)
+        await reloader.start()
         side = SideStore(self._paths.side)
         tokens = TokenStore(self._paths.side, most=settings.tokens.per_principal)
         secrets = TenantSecrets(TenantKeys(side, load_master_key(self._paths.data_dir)))
@@ -196,6 +199,30 @@ class Worker:
 
     def _count_malformed(self, _client: str, code: str) -> None:
         self._meter.inc("cordon_malformed_requests_total", (code,))
+
+    def _policy_source(self, pool: UpstreamPool) -> Reloader | OpaSource:
+        settings, run = self._configuration.policy, self._paths.run
+        if settings.engine == "embedded":
+            return Reloader(settings, run, on_loaded=self._tell_loaded, on_rejected=self._tell_rejected)
+        server = PolicyServer(settings, pool)
+        self._own = [server.endpoint]
+        return OpaSource(
+            settings,
+            run,
+            server,
+            self._meter,
+            on_loaded=self._tell_loaded,
+            on_rejected=self._tell_rejected,
+            on_server=self._tell_server,
+        )
+
+    def _tell_server(self, reason: str, detail: str) -> None:
+        if reason:
+            log.error("the OPA server is lost, calls are refused", reason=reason, problem=detail)
+            self._append({"kind": "policy.server_lost", "reason": reason, "detail": detail[:PROBLEM_CHARACTERS]})
+        else:
+            log.info("the OPA server is back")
+            self._append({"kind": "policy.server_back"})
 
     def _tell_loaded(self, engine: PolicyEngine) -> None:
         """What the requests' rule reads is recorded, since inputs are kept for replay as far as it reads them."""

@@ -58,6 +58,17 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_client_certificates_total": Definition(
         "counter", "Connections where client certificates are taken, by what the certificate is.", ("certificate",)
     ),
+    "cordon_policy_server_up": Definition("gauge", "1 while the OPA server answers with the bundle that is meant."),
+    "cordon_policy_server_requests_total": Definition("counter", "Requests for decisions sent to the OPA server."),
+    "cordon_policy_server_seconds": Definition(
+        "histogram", "Time of one request for a decision to the OPA server.", (), SECONDS
+    ),
+    "cordon_policy_server_errors_total": Definition(
+        "counter", "Decisions and looks that the OPA server gave no usable answer to.", ("reason",)
+    ),
+    "cordon_policy_server_pushes_total": Definition(
+        "counter", "Times that a bundle was put into the OPA server.", ("result",)
+    ),
     "cordon_process_restarts_total": Definition("counter", "Processes that ended and were started again.", ("role",)),
     "cordon_log_size_records": Definition("gauge", "Records in the log."),
     "cordon_log_checkpoint_records": Definition("gauge", "Records that the latest checkpoint covers."),
@@ -211,6 +222,11 @@ def load_snapshots(directory: Path, *, stale: float = STALE_SECONDS) -> list[dic
         if fresh:
             snapshots.append(snapshot)
     return snapshots
+
+
+def values(snapshots: Iterable[Mapping[str, Any]], name: str) -> list[float]:
+    """The values of a counter or gauge in all snapshots, each of its series for itself."""
+    return [item["value"] for snapshot in snapshots for item in snapshot["tallies"] if item["name"] == name]
 
 
 def render(snapshots: Iterable[Mapping[str, Any]]) -> bytes:

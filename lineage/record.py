@@ -29,6 +29,8 @@ KINDS: Final[frozenset[str]] = frozenset(
         "call.refused",
         "policy.loaded",
         "policy.rejected",
+        "policy.server_lost",
+        "policy.server_back",
         "alert.raised",
         "containment.applied",
         "containment.released",

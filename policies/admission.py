@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from policies.bundle import Bundle
 from policies.errors import Problem
-from policies.rego.builtins import LEAVE_OUT
+from policies.rego.builtins import OPA_SERVER
 from policies.samples import samples
 from policies.settings import Policy
 
@@ -110,7 +110,7 @@ def _stopped(output: bytes, message: str) -> Problem:
     """The problem of a process that did not come to its end, placed at the step it was in."""
     at = next((line for line in reversed(_lines(output)) if "at" in line), {"at": "start", "file": ""})
     file = str(at.get("file") or ".")
-    return Problem(file, 0, 0, "broken", f"{message} (step: {at['at']})", "simplify it, or " + LEAVE_OUT)
+    return Problem(file, 0, 0, "broken", f"{message} (step: {at['at']})", "simplify it, or " + OPA_SERVER)
 
 
 def _lines(output: bytes) -> list[dict[str, Any]]:

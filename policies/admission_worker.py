@@ -92,18 +92,18 @@ def _parse(texts: dict[str, str], at: Callable[[str, str], None]) -> tuple[list[
 
 def _rewritten(modules: list[Any], data: dict[str, Any]) -> tuple[dict[str, str], list[Any]]:
     from policies.errors import Problem
-    from policies.rego.builtins import LEAVE_OUT
+    from policies.rego.builtins import OPA_SERVER
     from policies.rego.failure import parse_problem
     from policies.rego.rewriting import rewrite
 
     try:
         return rewrite(modules, data)
     except RecursionError as error:
-        return {}, [Problem(".", 0, 0, "rewrite", str(error), LEAVE_OUT)]
+        return {}, [Problem(".", 0, 0, "rewrite", str(error), OPA_SERVER)]
     except Exception as error:
         found = parse_problem("", str(error), "rewrite")
         message = "an expression near here cannot be made to mean what it means to OPA"
-        return {}, [Problem(found.file, found.line, 0, "rewrite", message, "write it more simply, or " + LEAVE_OUT)]
+        return {}, [Problem(found.file, found.line, 0, "rewrite", message, "write it more simply, or " + OPA_SERVER)]
 
 
 def _missing(names: Any, rules: Sequence[str]) -> list[Any]:

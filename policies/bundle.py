@@ -19,6 +19,7 @@ import orjson
 
 from policies.datafiles import read_json, read_yaml
 from policies.errors import BundleError, Problem
+from policies.result import TOKENISE
 
 MAX_FILES: Final = 1_000
 MAX_FILE: Final = 1_048_576
@@ -47,6 +48,17 @@ class Bundle:
     def revision(self) -> str:
         """The short name of this content in records: the digest's first 16 digits."""
         return self.digest[:16]
+
+    @property
+    def tokenises(self) -> bool:
+        """Whether the bundle may ask to tokenise: whether it has the word outside of comments."""
+        return TOKENISE in self.data_json or any(map(_tokenises, self.modules.values()))
+
+
+def _tokenises(module: str) -> bool:
+    return TOKENISE in module and any(
+        TOKENISE in line for line in module.splitlines() if not line.lstrip().startswith("#")
+    )
 
 
 def load_bundle(folder: Path) -> Bundle:

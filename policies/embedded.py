@@ -23,7 +23,7 @@ from policies.numbers import inexact_number
 from policies.rego.exact import install
 from policies.rego.failure import evaluation_failure, parse_problem
 from policies.rego.tree import new_engine
-from policies.result import TOKENISE, AnswerDecision, RequestDecision, read_answer, read_request
+from policies.result import AnswerDecision, RequestDecision, read_answer, read_request
 from policies.settings import Policy
 
 LONGEST_KNOWN: Final = 4_096
@@ -50,7 +50,7 @@ class EmbeddedEngine:
         reads = reads or {}
         self.request_reads = reads.get(settings.request_rule)
         self.answer_reads = reads.get(settings.response_rule)
-        self.tokenises = TOKENISE in bundle.data_json or any(map(_tokenises, bundle.modules.values()))
+        self.tokenises = bundle.tokenises
         self._request_rule = settings.request_rule
         self._response_rule = settings.response_rule
         self._read_request = read_envoy if settings.result_style == "opa-envoy" else read_request
@@ -105,13 +105,6 @@ class EmbeddedEngine:
                 raise
             self._engine = self._pristine.clone()
             raise PolicyError("the policy engine broke down; this call is refused") from None
-
-
-def _tokenises(module: str) -> bool:
-    """Whether a module has the word outside of its comments."""
-    return TOKENISE in module and any(
-        TOKENISE in line for line in module.splitlines() if not line.lstrip().startswith("#")
-    )
 
 
 def build(bundle: Bundle) -> Engine:

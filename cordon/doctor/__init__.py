@@ -6,6 +6,7 @@ In comes a configuration file, out come findings, each ok, warn or fail:
     machine      Python, limits, disk, clock
     settings     what the configuration names: secrets, certificates, ports, upstreams, unsafe options
     bundle       the policy bundle, by the admission that it has to pass
+    opa          the OPA server, where one decides
     storage      the data directory: who can read it, databases, the log and its writer
     examine      runs them all
 """

@@ -13,11 +13,15 @@ from policies.errors import BundleError
 
 def examine_bundle(config: Config) -> Iterator[Finding]:
     """Read and examine it as a worker does before it serves it."""
+    if not config.policy.push:
+        return
     try:
         bundle = load_bundle(config.policy.bundle)
     except BundleError as error:
         for problem in error.problems:
             yield fail("bundle", str(problem), "mend it; the running Cordon keeps the bundle before")
+        return
+    if config.policy.engine == "opa":
         return
     admission = admit_now(bundle, config.policy)
     for problem in admission.problems:

@@ -9,6 +9,7 @@ from cordon.config import Config, load
 from cordon.doctor import machine
 from cordon.doctor.bundle import examine_bundle
 from cordon.doctor.finding import Finding, fail, ok
+from cordon.doctor.opa import examine_opa
 from cordon.doctor.settings import examine_settings
 from cordon.doctor.storage import examine_storage
 from cordon.errors import ConfigError
@@ -46,5 +47,6 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     machine.clock,
     examine_settings,
     examine_bundle,
+    examine_opa,
     examine_storage,
 )

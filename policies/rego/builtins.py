@@ -83,19 +83,19 @@ ARITY: Final[dict[str, int]] = NATIVE | {
 CHANGING: Final = frozenset({"rand.intn", "time.now_ns", "uuid.rfc4122"})
 """Accepted, but their results change from call to call, so that a replay may decide otherwise."""
 
-LEAVE_OUT: Final = "leave it out, since the embedded engine is the only one"
+OPA_SERVER: Final = "set policy.engine: opa to evaluate this bundle with an OPA server"
 
 _REMEDIES: Final = {
     "print": "remove it: it would write the input into the log",
     "trace": "remove it",
-    "http.send": "put what the policy needs into data.json, or " + LEAVE_OUT,
-    "json.remove": "use object.remove, or " + LEAVE_OUT,
-    "json.filter": "use object.filter, or " + LEAVE_OUT,
-    "net.cidr_intersects": "use net.cidr_contains, or " + LEAVE_OUT,
-    "object.subset": "compare the keys with `every`, or " + LEAVE_OUT,
-    "regex.template_match": "use regex.match, or " + LEAVE_OUT,
-    "time.format": "compare time.date or time.clock, or " + LEAVE_OUT,
-    "time.parse_ns": "use time.parse_rfc3339_ns, or " + LEAVE_OUT,
+    "http.send": "put what the policy needs into data.json, or " + OPA_SERVER,
+    "json.remove": "use object.remove, or " + OPA_SERVER,
+    "json.filter": "use object.filter, or " + OPA_SERVER,
+    "net.cidr_intersects": "use net.cidr_contains, or " + OPA_SERVER,
+    "object.subset": "compare the keys with `every`, or " + OPA_SERVER,
+    "regex.template_match": "use regex.match, or " + OPA_SERVER,
+    "time.format": "compare time.date or time.clock, or " + OPA_SERVER,
+    "time.parse_ns": "use time.parse_rfc3339_ns, or " + OPA_SERVER,
 }
 
 
@@ -105,4 +105,4 @@ def refusal(name: str) -> tuple[str, str]:
         message = f"{name} is not evaluated here as OPA does it"
     else:
         message = f"there is no function {name} in this bundle, nor a builtin that is evaluated here as OPA does it"
-    return message, _REMEDIES.get(name, LEAVE_OUT)
+    return message, _REMEDIES.get(name, OPA_SERVER)

@@ -9,7 +9,7 @@ import re2
 
 from policies.errors import Problem
 from policies.numbers import LARGEST, exact
-from policies.rego.builtins import ARITY, CHANGING, LEAVE_OUT, refusal
+from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
 from policies.rego.imports import check_imports
 from policies.rego.names import Names, known
 from policies.rego.negation import check_every, check_negation
@@ -67,7 +67,7 @@ def _module(module: Module) -> Iterator[Problem]:
     for node in module.tree["imports"]:
         path = tuple(step or "" for step in path_of(node["refr"]))
         if path[0] not in ("data", "input") and path not in _IMPORTS:
-            yield module.problem(node, "import", f"the import {'.'.join(path)} is not supported", LEAVE_OUT)
+            yield module.problem(node, "import", f"the import {'.'.join(path)} is not supported", OPA_SERVER)
 
 
 def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
@@ -106,7 +106,7 @@ def _head(module: Module, rule: Rule) -> Iterator[Problem]:
     path = path_of(head["refr"])
     if None in path[:-1] or (rule.open and (rule.kind in ("Set", "Func"))):
         message = "a variable in the middle of a rule's head is not evaluated here as OPA does it"
-        yield module.problem(rule.node, "head", message, "put the variable last, or " + LEAVE_OUT)
+        yield module.problem(rule.node, "head", message, "put the variable last, or " + OPA_SERVER)
     if rule.default:
         if rule.node["args"]:
             message = "default functions are not evaluated here as OPA does it"
@@ -178,11 +178,11 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
     if name == "sprintf":
         if not plain_format(value):
             message = "sprintf is evaluated here only with %s, %v, %d and %%"
-            yield module.problem(literal, "format", message, "use %v, or " + LEAVE_OUT)
+            yield module.problem(literal, "format", message, "use %v, or " + OPA_SERVER)
     elif name == "glob.match":
         if not plain_glob(value):
             message = "glob.match is evaluated here only with text, * and **"
-            yield module.problem(literal, "glob", message, "use regex.match, or " + LEAVE_OUT)
+            yield module.problem(literal, "glob", message, "use regex.match, or " + OPA_SERVER)
     else:
         try:
             _compiled(value)
@@ -203,7 +203,7 @@ def _references(names: Names, module: Module) -> Iterator[Problem]:
         static = known(absolute)
         if static == ("data",) or (names.below(static) and static not in names.rules):
             message = f"{'.'.join(static)} is a package; reading it as a value is not evaluated here as OPA does it"
-            yield module.problem(node, "package", message, "name the rules one by one, or " + LEAVE_OUT)
+            yield module.problem(node, "package", message, "name the rules one by one, or " + OPA_SERVER)
         elif any(rule.function for _, rule in names.rules.get(static, ())) and len(static) == len(absolute):
             yield module.problem(node, "call", f"{'.'.join(static)} is a function", "call it with arguments")
 
@@ -216,11 +216,11 @@ def _mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator
             function = any(rule.function for _, rule in names.rules.get(known(target), ()))
             if target[:1] not in (("input",), ("data",)) or function:
                 message = "replacing a function by `with` is not evaluated here as OPA does it"
-                yield module.problem(node, "with", message, "replace input or data instead, or " + LEAVE_OUT)
+                yield module.problem(node, "with", message, "replace input or data instead, or " + OPA_SERVER)
             elif target[:1] == ("data",) and _in_data(known(target)[1:], data):
                 message = "replacing the bundle's own data by `with` is not evaluated here as OPA does it"
                 yield module.problem(
-                    node, "with", message, "give the rule what it needs as an argument, or " + LEAVE_OUT
+                    node, "with", message, "give the rule what it needs as an argument, or " + OPA_SERVER
                 )
 
 

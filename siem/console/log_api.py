@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from lineage.errors import LineageError
 from lineage.keys import load_verifier
-from lineage.metrics import load_snapshots, render
+from lineage.metrics import load_snapshots, render, values
 from lineage.paths import Paths
 from lineage.serve import serve
 from siem.console.access import GuardedRoute
@@ -61,7 +61,7 @@ def healthz() -> Response:
 
 @router.get("/readyz")
 def readyz(deps: Parts) -> Response:
-    """Whether it can do its work: read the log and write to it."""
+    """Whether it can do its work: read the log, write to it, and have calls decided."""
     try:
         deps.reader.size()
         writable = deps.journal.writable
@@ -69,6 +69,8 @@ def readyz(deps: Parts) -> Response:
         raise Unavailable("The log cannot be read.") from error
     if not writable:
         raise Unavailable("The log takes no records.")
+    if 0 in values(load_snapshots(Paths(deps.data_dir).metrics), "cordon_policy_server_up"):
+        raise Unavailable("The OPA server that decides does not answer, or not with the bundle that is meant.")
     return Response("ok\n", media_type="text/plain")
 
 
