@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+import re2
+
 from policies.bundle import Bundle
 from policies.errors import BundleError, Problem
 from policies.opa.server import Held, Refused, Server, State
@@ -26,6 +28,7 @@ from policies.settings import Policy
 
 _RESERVED: Final = "cordon_gateway"
 _SLACK: Final = 5.0
+_FORBIDDEN: Final = re2.compile(r"""(?m)^\s*package\s+(cordon_gateway|system(\s*\.\s*|\s*\[\s*["`])authz)\b""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Pusher:
         Raises BundleError where the bundle is refused (the one before stays), ServerError where the server does not
         answer: then it holds no whole bundle, or holds it unknown to us, and the next look finds out.
         """
-        _check_keys(bundle)
+        _check_names(bundle)
         seconds = self._settings.admission_seconds
         try:
             async with asyncio.timeout(seconds * 2 + _SLACK), self._server.locked(seconds + _SLACK) as holder:
@@ -145,11 +148,15 @@ async def _rounds(files: set[str], each: Callable[[str], Awaitable[None]]) -> No
         left = refused
 
 
-def _check_keys(bundle: Bundle) -> None:
+def _check_names(bundle: Bundle) -> None:
+    """Refuse what would change the server itself, or Cordon's own module in it."""
     for key in bundle.data:
         if not key or key.startswith(_RESERVED) or key in {"system", ".", ".."}:
             text = f"data.{key} is a name that a bundle cannot have in an OPA server"
             raise BundleError([Problem(".", 0, 0, "opa", text, "rename it")])
+    for file, text in bundle.modules.items():
+        if _FORBIDDEN.search(text):
+            raise BundleError([Problem(file, 0, 0, "opa", "this is a package that a bundle cannot have", "rename it")])
 
 
 def _overlap(one: str, other: str) -> bool:
