@@ -2,7 +2,8 @@
 
 Everything of a call is real but its two ends: a client that repeats one request, an upstream that repeats one answer,
 and a log writer that acknowledges at the end of the turn. So the figure is the interpreter's work for one call, and it
-can be profiled. Usage: python -m bench.worker [--calls 20000] [--at-once 32] [--stream] [--profile]
+can be profiled. A stream's events come one a read, as a model says them, or several, as a busy gateway reads them.
+Usage: python -m bench.worker [--calls 8000] [--at-once 32] [--stream [--per-read 1]] [--profile]
 """
 
 from __future__ import annotations
@@ -149,7 +150,15 @@ async def _upstream(pool: UpstreamPool, listener: Listener, gateway: Gateway, tu
         peer.idle.append(connection)
 
 
-async def run(directory: Path, calls: int, at_once: int, stream: bool, profile: bool) -> float:
+def _turns(per_read: int) -> list[bytes]:
+    """What the upstream sends in each turn: `per_read` events of its stream, or its whole answer (0)."""
+    if not per_read:
+        return [upstream._WHOLE_ANSWER]
+    turns = upstream._TURNS
+    return [b"".join(turns[start : start + per_read]) for start in range(0, len(turns), per_read)]
+
+
+async def run(directory: Path, calls: int, at_once: int, per_read: int, profile: bool) -> float:
     """Microseconds of processor time a call."""
     everything = Everything(directory, 1)
     config = load(everything.write(1))
@@ -187,7 +196,7 @@ async def run(directory: Path, calls: int, at_once: int, stream: bool, profile: 
     )
     gateway = Gateway(services, Setup.of(config.routes, config.tenants, limits))
     listener = Listener(gateway, limits, sweep, services.budget)
-    await _upstream(pool, listener, gateway, upstream._TURNS if stream else [upstream._WHOLE_ANSWER], at_once)
+    await _upstream(pool, listener, gateway, _turns(per_read), at_once)
     head = '{"model":"bench-1","stream":false,"messages":[{"role":"user","content":"'
     body = head + (_WORDS * 20)[: 996 - len(head) - 4] + '"}]}'
     lines = [
@@ -223,10 +232,12 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=8_000)
     parser.add_argument("--at-once", type=int, default=32)
     parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--per-read", type=int, default=1, help="events of a stream that come together")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
+    per_read = max(1, options.per_read) if options.stream else 0
     with tempfile.TemporaryDirectory(prefix="cordon-bench-") as name:
-        taken = uvloop.run(run(Path(name), options.calls, options.at_once, options.stream, options.profile))
+        taken = uvloop.run(run(Path(name), options.calls, options.at_once, per_read, options.profile))
     print(f"{taken:.1f} µs a call")
 
 

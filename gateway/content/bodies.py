@@ -64,7 +64,7 @@ class Events:
         machine, events = self._machine, self._events
         if events:
             while events:
-                machine.step(events.popleft())
+                machine.step(events)
                 if machine.closing or self._findings.pending:
                     break
                 self._ready.append(machine.take())

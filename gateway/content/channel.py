@@ -92,6 +92,32 @@ class Channel:
         self.total += len(text)
         return start
 
+    def pass_clean(self, text: str) -> bool:
+        """Append text and look at what has become certain, as `push` and `advance` do, if nothing is found in it.
+
+        Otherwise nothing is done. Nothing found means that nothing would have been found in any part of it before.
+        """
+        if self.ended or self._restorer is not None:
+            return False
+        before, start = self._text, self.settled - self._base
+        after = self._text = before + readable(text)
+        stop = -1
+        if len(after) - start <= WINDOW:
+            stop = self._scanner.settled(after, start, self._seen - self._base)
+        guard = self._guard if self._guard is not None and self._guard.streamable else None
+        if stop < 0 or (stop > start and self._scan(start, stop)) or (guard is not None and guard.occurs(after)):
+            self._text = before
+            return False
+        self.total += len(text)
+        if stop > start:
+            self._take([], stop, [])
+        else:
+            self._seen = self.total
+        self.ready = self.settled
+        if guard is not None:
+            self._look_for_blocked(guard, False)
+        return True
+
     def advance(self, *, final: bool = False) -> list[Match]:
         """Look at what has become certain; returns what is new (blocked patterns included), with absolute offsets.
 

@@ -31,6 +31,10 @@ class Dialect(Protocol):
         """Read one event whose data is a JSON object."""
         ...
 
+    def count(self, number: int) -> None:
+        """An event of this number was taken that is like one that was read."""
+        ...
+
     def whole(self, value: Json) -> list[tuple[bool, str]]:
         """The texts of a whole answer: (whether it is the answer itself, the text)."""
         ...
@@ -82,6 +86,10 @@ class OpenAI:
         if finished:
             return Reading(pieces, "group" if len(choices) == 1 else "all", group, closing=not self._open)
         return Reading(pieces, "own", group)
+
+    def count(self, number: int) -> None:
+        """See `Dialect.count`."""
+        self._responses.count(number)
 
     @staticmethod
     def _choice(pieces: list[Piece], group: Key, choice: dict[str, Json]) -> None:
@@ -155,6 +163,9 @@ class Anthropic:
             return Reading(pieces, "group", group, (group,))
         return Reading(pieces, "all", group, terminal=kind in ("message_stop", "error"))
 
+    def count(self, number: int) -> None:
+        """See `Dialect.count`: the protocol has no numbers."""
+
     def whole(self, value: Json) -> list[tuple[bool, str]]:
         """See `Dialect.whole`."""
         blocks = value.get("content") if isinstance(value, dict) else None
@@ -200,6 +211,9 @@ class Generic:
         if pieces:
             return Reading(pieces, "own", group)
         return Reading(pieces, "all", group, (("events",),) if ending else (), kind in self._LAST)
+
+    def count(self, number: int) -> None:
+        """See `Dialect.count`: the protocol has no numbers."""
 
     def _find(self, pieces: list[Piece], key: Key, value: dict[str, Json], has_delta: bool) -> None:
         for name, child in value.items():

@@ -10,6 +10,7 @@ from gateway.content.json_text import Json
 from gateway.content.logprobs import Tokens
 from gateway.content.pieces import Key, Piece, Waits
 from gateway.content.sse import Event
+from gateway.content.template import Template
 from gateway.content.walk import Finding
 
 HELD = 8 << 20
@@ -19,13 +20,17 @@ Queue = deque["Held"]
 
 
 class Held:
-    """An event that waits. `needs`: texts, and the offsets up to which they must be ready."""
+    """An event that waits. `needs`: texts, and the offsets up to which they must be ready.
 
-    __slots__ = ("event", "findings", "needs", "number", "pieces", "queues", "size", "tokens", "value")
+    With a `template`, `value` is what stands in its holes.
+    """
 
-    def __init__(self, event: Event, value: Json, number: int) -> None:
+    __slots__ = ("event", "findings", "needs", "number", "pieces", "queues", "size", "template", "tokens", "value")
+
+    def __init__(self, event: Event, value: Json, number: int, template: Template | None = None) -> None:
         self.event = event
         self.value = value
+        self.template = template
         self.number = number
         self.size = 0
         self.pieces: list[tuple[Channel, int, Piece]] = []
@@ -52,6 +57,7 @@ class Order:
         self._moved: list[Queue] = []
         self._free: list[Held] = []
         self._size = 0
+        self._waiting = 0
 
     def queue(self, key: Key) -> Queue:
         """The queue of the text `key`: one for each field of a choice, each block, each tool call."""
@@ -60,6 +66,10 @@ class Order:
         if queue is None:
             queue = self._queues[short] = deque()
         return queue
+
+    def only(self, queue: Queue) -> bool:
+        """Whether all events that wait stand in this queue, so that they leave as they came whatever is ready when."""
+        return self._waiting == len(queue)
 
     def moved(self, queue: Queue) -> None:
         """More of a text of this queue is ready."""
@@ -83,9 +93,12 @@ class Order:
         self._size += held.size
         if self._size > HELD:
             raise ContentError("too_large", f"more than {HELD} bytes of events wait for the end of a text")
+        self._waiting += 1
         for queue in queues:
             queue.append(held)
-        self._moved.append(queues[0])
+        if len(queues[0]) == 1:
+            # Behind another one it is looked at when that one leaves.
+            self._moved.append(queues[0])
 
     def leaving(self) -> list[Held]:
         """Events that may leave now, as they came."""
@@ -102,6 +115,7 @@ class Order:
                     if other and other is not queue:
                         moved.append(other)
                 self._size -= held.size
+                self._waiting -= 1
                 leaving.append(held)
         if len(leaving) > 1:
             leaving.sort(key=_number)

@@ -68,8 +68,8 @@ class Responses:
             raise ContentError("malformed", "an event is of two protocols")
         self.seen = True
         number = value.get("sequence_number")
-        if type(number) is int and self.sequence < number < _LARGEST:
-            self.sequence = number
+        if type(number) is int:
+            self.count(number)
         if kind in _LIFE:
             return _life(kind, value)
         if kind == _AUDIO:
@@ -83,6 +83,11 @@ class Responses:
             stem = "response.output_item" if "item" in value else "response.content_part"
             return _part(stem, moment, value, *self._item(value))
         return None
+
+    def count(self, number: int) -> None:
+        """An event has this number."""
+        if self.sequence < number < _LARGEST:
+            self.sequence = number
 
     def _item(self, value: Mapping[str, Json]) -> tuple[Key, bool]:
         """The item that an event belongs to, and whether it is known by its place.

@@ -7,6 +7,8 @@ events of other texts. What is redacted stands in the event in which it began; t
 from __future__ import annotations
 
 import re
+from collections import deque
+from itertools import islice
 
 import orjson
 
@@ -21,6 +23,7 @@ from gateway.content.order import Held, Order, Queue
 from gateway.content.pieces import BEGUN, GROWING, Key, Piece, Reading, is_json_text
 from gateway.content.redact import Redactor, mask
 from gateway.content.scanner import Match, Scanner
+from gateway.content.template import NUMBER, PADDING, Template, template_of
 from gateway.content.walk import SMALLEST_NUMBER, Texts, pointer, replace
 
 CHANNELS = 512
@@ -28,6 +31,11 @@ CHANNELS = 512
 
 _CLEAN = 256
 _CLEAN_SIZE = 4_096
+_TEMPLATES = 64
+_AT_HAND = 8
+_RUN = 4_096
+"""Most characters of text that are looked at together."""
+
 _LABEL = re.compile(r"[a-z][a-z_-]{0,31}")
 _ANSWER_TEXT = frozenset({"content", "text", "data", "delta"})
 
@@ -63,6 +71,9 @@ class EventMachine:
         self._labels: dict[Key, str] = {}
         self._order = Order()
         self._clean: set[bytes] = set()
+        self._templates: dict[tuple[Key, bytes], Template | None] = {}
+        self._at_hand: list[Template] = []
+        self._singly = 0
         self._number = 0
 
     @property
@@ -70,8 +81,54 @@ class EventMachine:
         """Characters of text so far. Texts that are said again do not count again."""
         return max(self._lengths.values(), default=0)
 
-    def step(self, event: sse.Event) -> None:
-        """Take one event: inspect it, and all text that it makes certain."""
+    def step(self, events: deque[sse.Event]) -> None:
+        """Take the first event, or as many as differ in their text only: inspect them, and what they make certain.
+
+        Several are taken only when nothing is found in them: what is found is told with the event that shows it.
+        """
+        for template in self._at_hand:
+            holes = template.read(events[0])
+            if holes is not None:
+                self._take_alike(events, template, holes)
+                return
+        self._take_one(events.popleft())
+
+    def _take_alike(self, events: deque[sse.Event], template: Template, holes: list[Json]) -> None:
+        channel, queue = self._channels[template.key]
+        run, texts = [holes], [str(holes[template.text])]
+        if self._singly:
+            self._singly -= 1
+        elif self._order.only(queue):
+            size = len(texts[0])
+            for event in islice(events, 1, None):
+                more = template.read(event)
+                if more is None or size > _RUN:
+                    break
+                run.append(more)
+                texts.append(str(more[template.text]))
+                size += len(texts[-1])
+        start = channel.total
+        if not channel.pass_clean("".join(texts)):
+            self._singly = max(self._singly, len(run) - 1)
+            del run[1:]
+            channel.push(texts[0])
+            self._report(channel, channel.advance())
+        for filled, text in zip(run, texts, strict=False):
+            self._number += 1
+            held = Held(events.popleft(), filled, self._number, template)
+            held.pieces.append((channel, start, Piece(template.key, filled, template.text, text)))
+            start += len(text)
+            held.needs.append((channel, start))
+            held.queues.append(queue)
+            held.size = len(text)
+            self._lengths[""] += len(text)
+            number = template.number(filled)
+            if number is not None:
+                self.dialect.count(number)
+            self._order.add(held, "own", ())
+        self._order.moved(queue)
+
+    def _take_one(self, event: sse.Event) -> None:
         self._number += 1
         if event.data is None:
             self._order.add(Held(event, None, self._number), "none", ())
@@ -79,8 +136,13 @@ class EventMachine:
         value = self._parse(event.data)
         held = Held(event, value, self._number)
         reading = self._read(event, value)
+        if reading.waits != "own":
+            # What a reader makes of an event may be another thing from here on.
+            self._at_hand.clear()
         touched = self._push(held, reading)
-        self._inspect(held)
+        rest = self._inspect(held)
+        if rest is not None and reading.waits == "own":
+            self._keep_template(held, rest)
         if reading.unreadable:
             self._findings.add("unreadable", 100, "/delta")
         if reading.terminal or reading.closing:
@@ -121,9 +183,9 @@ class EventMachine:
             return Reading([Piece(("data",), [text], 0, text)], "own")
         if self.model is None:
             self._find_model(value)
-        padding = value.get("obfuscation")
+        padding = value.get(PADDING)
         if isinstance(padding, str):
-            value["obfuscation"] = "0" * len(padding)
+            value[PADDING] = "0" * len(padding)
         return self.dialect.read(event.name, value)
 
     def _find_model(self, value: dict[str, Json]) -> None:
@@ -204,6 +266,7 @@ class EventMachine:
 
     def _open(self, key: Key) -> tuple[Channel, Queue]:
         self._bound()
+        self._at_hand.clear()
         entry = self._channels[key] = (self._channel(key), self._order.queue(key))
         return entry
 
@@ -214,20 +277,20 @@ class EventMachine:
         restorer = None if "logprobs" in key else self._redactor.restorer
         return Channel(place, self._scanner, guard, is_json=is_json_text(key), restorer=restorer)
 
-    def _inspect(self, held: Held) -> None:
-        """What stands in the event besides its pieces; the same rest is looked at only once."""
+    def _inspect(self, held: Held) -> bytes | None:
+        """What stands in the event besides its pieces; the same rest is looked at only once, and returned then."""
         event, value = held.event, held.value
         with_name: Json = value if not event.name and event.id is None else [event.name, event.id, value]
-        number = value.get("sequence_number") if isinstance(value, dict) else None
+        number = value.get(NUMBER) if isinstance(value, dict) else None
         if isinstance(value, dict) and type(number) is int and 0 <= number < SMALLEST_NUMBER:
             # Numbers of this size are not looked at: events that differ in nothing else have the same rest.
-            value["sequence_number"] = 0
+            value[NUMBER] = 0
             rest = dump(with_name)
-            value["sequence_number"] = number
+            value[NUMBER] = number
         else:
             rest = dump(with_name)
         if rest in self._clean:
-            return
+            return rest
         held.size += len(rest)
         texts = Texts(value)
         if logprobs.thin(texts.logprobs):
@@ -236,8 +299,8 @@ class EventMachine:
         if self._guard is not None:
             held.findings += texts.blocked(self._guard, self._redactor.restorer)
         restorer = self._redactor.restorer
-        tokens = texts.tokens(restorer) if restorer is not None else []
-        held.tokens = logprobs.find(texts.logprobs, self._scanner)
+        restored = texts.tokens(restorer) if restorer is not None else []
+        held.tokens = [tokens for tokens in logprobs.find(texts.logprobs, self._scanner) if tokens.matches]
         unnamed = Texts([event.name, event.id]).scan(self._scanner)
         for finding in held.findings + unnamed:
             self._findings.add(finding.match.type, finding.match.confidence, pointer(finding.path)[:256])
@@ -247,10 +310,24 @@ class EventMachine:
             self._findings.add("unreadable", 100, pointer(path)[:256])
         if unnamed:
             event.name, event.id = "", None
-        held.findings += tokens
+        held.findings += restored
         found = held.findings or held.tokens or texts.unreadable or unnamed
         if not found and len(rest) <= _CLEAN_SIZE and len(self._clean) < _CLEAN:
             self._clean.add(rest)
+        return None
+
+    def _keep_template(self, held: Held, rest: bytes) -> None:
+        """Have a template at hand for events like this one, whose rest occurred before."""
+        if len(held.pieces) != 1 or not isinstance(held.value, dict):
+            return
+        piece = held.pieces[0][2]
+        known = (piece.key, rest)
+        if known not in self._templates and len(self._templates) < _TEMPLATES:
+            self._templates[known] = None if piece.copy else template_of(held.event, held.value, piece)
+        template = self._templates.get(known)
+        if template is not None and template not in self._at_hand:
+            self._at_hand.insert(0, template)
+            del self._at_hand[_AT_HAND:]
 
     def _settle(self, touched: list[tuple[Channel, Queue]], reading: Reading) -> None:
         for end in reading.ends:
@@ -297,7 +374,9 @@ class EventMachine:
             entries[:] = [item for item in entries if item is not entry]
         for tokens in held.tokens:
             tokens.remove(set(self._redactor.redact))
-        if value is not None:
+        if held.template is not None and isinstance(value, list):
+            data = held.template.write(value)
+        elif value is not None:
             data = dump(value)
         elif held.pieces:
             data = str(held.pieces[0][2].container[0]).encode()  # type: ignore[index]
