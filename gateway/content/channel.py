@@ -115,7 +115,7 @@ class Channel:
             self._seen = self.total
         self.ready = self.settled
         if guard is not None:
-            self._look_for_blocked(guard, False)
+            self._guard_rest(guard)
         return True
 
     def advance(self, *, final: bool = False) -> list[Match]:
@@ -222,9 +222,13 @@ class Channel:
         base = self._base
         found = guard.search(self._text, self._guarded - base, final=final)
         if not final:
-            self._guarded = max(self._guarded, self.total - guard.width - 1)
-            self.ready = max(0, min(self.settled, self.total - guard.width))
+            self._guard_rest(guard)
         return [Match(match.type, match.start + base, match.end + base, 100) for match in found]
+
+    def _guard_rest(self, guard: Guard) -> None:
+        """Hold back what may yet become a blocked pattern."""
+        self._guarded = max(self._guarded, self.total - guard.width - 1)
+        self.ready = max(0, min(self.settled, self.total - guard.width))
 
     def piece(self, start: int, text: str, redactor: Redactor) -> str:
         """What becomes of `text`, which was pushed at `start` and is ready. Pieces are asked for in order."""

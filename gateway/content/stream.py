@@ -22,22 +22,20 @@ from gateway.content.json_text import Json, dump
 from gateway.content.order import Held, Order, Queue
 from gateway.content.pieces import BEGUN, GROWING, Key, Piece, Reading, is_json_text
 from gateway.content.redact import Redactor, mask
+from gateway.content.render import render
 from gateway.content.scanner import Match, Scanner
-from gateway.content.template import NUMBER, PADDING, Template, template_of
-from gateway.content.walk import SMALLEST_NUMBER, Texts, pointer, replace
+from gateway.content.template import NUMBER, PADDING, Template, Templates
+from gateway.content.walk import SMALLEST_NUMBER, Texts, pointer
 
 CHANNELS = 512
 """Most texts of one stream."""
 
 _CLEAN = 256
 _CLEAN_SIZE = 4_096
-_TEMPLATES = 64
-_AT_HAND = 8
 _RUN = 4_096
 """Most characters of text that are looked at together."""
 
 _LABEL = re.compile(r"[a-z][a-z_-]{0,31}")
-_ANSWER_TEXT = frozenset({"content", "text", "data", "delta"})
 
 
 class EventMachine:
@@ -64,15 +62,14 @@ class EventMachine:
         self._findings = findings
         self._redactor = redactor
         self._lines = lines
-        self._keep_texts = keep_texts
+        self._kept = self.texts if keep_texts else None
         self._lengths: dict[str, int] = {}
         self._begun: set[Key] = set()
         self._channels: dict[Key, tuple[Channel, Queue]] = {}
         self._labels: dict[Key, str] = {}
         self._order = Order()
         self._clean: set[bytes] = set()
-        self._templates: dict[tuple[Key, bytes], Template | None] = {}
-        self._at_hand: list[Template] = []
+        self._templates = Templates()
         self._singly = 0
         self._number = 0
 
@@ -86,12 +83,11 @@ class EventMachine:
 
         Several are taken only when nothing is found in them: what is found is told with the event that shows it.
         """
-        for template in self._at_hand:
-            holes = template.read(events[0])
-            if holes is not None:
-                self._take_alike(events, template, holes)
-                return
-        self._take_one(events.popleft())
+        found = self._templates.find(events[0])
+        if found is None:
+            self._take_one(events.popleft())
+        else:
+            self._take_alike(events, *found)
 
     def _take_alike(self, events: deque[sse.Event], template: Template, holes: list[Json]) -> None:
         channel, queue = self._channels[template.key]
@@ -138,11 +134,11 @@ class EventMachine:
         reading = self._read(event, value)
         if reading.waits != "own":
             # What a reader makes of an event may be another thing from here on.
-            self._at_hand.clear()
+            self._templates.forget()
         touched = self._push(held, reading)
         rest = self._inspect(held)
-        if rest is not None and reading.waits == "own":
-            self._keep_template(held, rest)
+        if rest is not None and reading.waits == "own" and isinstance(value, dict) and len(held.pieces) == 1:
+            self._templates.keep(event, value, held.pieces[0][2], rest)
         if reading.unreadable:
             self._findings.add("unreadable", 100, "/delta")
         if reading.terminal or reading.closing:
@@ -266,7 +262,7 @@ class EventMachine:
 
     def _open(self, key: Key) -> tuple[Channel, Queue]:
         self._bound()
-        self._at_hand.clear()
+        self._templates.forget()
         entry = self._channels[key] = (self._channel(key), self._order.queue(key))
         return entry
 
@@ -316,19 +312,6 @@ class EventMachine:
             self._clean.add(rest)
         return None
 
-    def _keep_template(self, held: Held, rest: bytes) -> None:
-        """Have a template at hand for events like this one, whose rest occurred before."""
-        if len(held.pieces) != 1 or not isinstance(held.value, dict):
-            return
-        piece = held.pieces[0][2]
-        known = (piece.key, rest)
-        if known not in self._templates and len(self._templates) < _TEMPLATES:
-            self._templates[known] = None if piece.copy else template_of(held.event, held.value, piece)
-        template = self._templates.get(known)
-        if template is not None and template not in self._at_hand:
-            self._at_hand.insert(0, template)
-            del self._at_hand[_AT_HAND:]
-
     def _settle(self, touched: list[tuple[Channel, Queue]], reading: Reading) -> None:
         for end in reading.ends:
             for key, (channel, queue) in self._channels.items():
@@ -359,43 +342,6 @@ class EventMachine:
     def take(self) -> bytes:
         """The events that may leave now."""
         leaving = self._order.leaving()
-        return b"".join([self._render(held) for held in leaving]) if leaving else b""
-
-    def _render(self, held: Held) -> bytes:
-        event = held.event
-        if event.data is None:
-            return b"" if self._lines else sse.write_comment(event.name)
-        dropped = self._fill(held)
-        value = held.value
-        if held.findings:
-            value = replace(value, held.findings, self._redactor)
-        # Only now: findings are found again by the place that they had in their list.
-        for entries, entry in dropped:
-            entries[:] = [item for item in entries if item is not entry]
-        for tokens in held.tokens:
-            tokens.remove(set(self._redactor.redact))
-        if held.template is not None and isinstance(value, list):
-            data = held.template.write(value)
-        elif value is not None:
-            data = dump(value)
-        elif held.pieces:
-            data = str(held.pieces[0][2].container[0]).encode()  # type: ignore[index]
-        else:
-            data = event.data
-        return data + b"\n" if self._lines else sse.write(event.name, data, event.id)
-
-    def _fill(self, held: Held) -> list[tuple[list[Json], logprobs.Entry]]:
-        """Put what became of the pieces back into the event; returns the log probabilities that have to go."""
-        redactor = self._redactor
-        dropped: list[tuple[list[Json], logprobs.Entry]] = []
-        for channel, start, (key, container, name, original, copy) in held.pieces:
-            if isinstance(name, dict):
-                if channel.touched(start, start + len(original), redactor):
-                    dropped.append((container, name))  # type: ignore[arg-type]
-                name["token"] = channel.piece(start, original, redactor)
-                continue
-            text = channel.piece(start, original, redactor)
-            container[name] = text  # type: ignore[index]
-            if self._keep_texts and key[-1] in _ANSWER_TEXT:
-                self.texts.setdefault((copy, held.number, *key) if copy else key, []).append(text)
-        return dropped
+        if not leaving:
+            return b""
+        return b"".join([render(held, self._redactor, self._kept, lines=self._lines) for held in leaving])

@@ -22,6 +22,9 @@ from gateway.content.walk import SMALLEST_NUMBER
 NUMBER: Final = "sequence_number"
 PADDING: Final = "obfuscation"
 
+_MOST = 64
+_AT_HAND = 8
+
 _MARKS: Final[dict[str, Json]] = {"": "\ue0f0text\ue0f0", PADDING: "\ue0f0padding\ue0f0", NUMBER: 9_071_992_354_718_023}
 
 
@@ -86,14 +89,51 @@ class Template:
         return b"".join(parts)
 
 
+class Templates:
+    """Those of one stream, and which of them are at hand."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Key, bytes], Template | None] = {}
+        self._at_hand: list[Template] = []
+
+    def find(self, event: Event) -> tuple[Template, list[Json]] | None:
+        """The template that the event is of, and what stands in its holes."""
+        for template in self._at_hand:
+            holes = template.read(event)
+            if holes is not None:
+                return template, holes
+        return None
+
+    def keep(self, event: Event, value: dict[str, Json], piece: Piece, rest: bytes) -> None:
+        """Have one at hand for events like this one, whose `rest` occurred before and is clean."""
+        known = (piece.key, rest)
+        if known not in self._known and len(self._known) < _MOST:
+            self._known[known] = template_of(event, value, piece)
+        template = self._known.get(known)
+        if template is not None and template not in self._at_hand:
+            self._at_hand.insert(0, template)
+            del self._at_hand[_AT_HAND:]
+
+    def forget(self) -> None:
+        """Have none at hand: from here on, events like these may mean something else."""
+        self._at_hand.clear()
+
+
 def template_of(event: Event, value: dict[str, Json], piece: Piece) -> Template | None:
     """The template of a clean event whose one text `piece` is; None where it has none.
 
     `value` is the event's value as it would be sent, and is left as it was.
     """
-    key, container, name, _, _ = piece
+    key, container, name, _, copy = piece
     data = event.data
-    if data is None or event.id is not None or not isinstance(name, str) or name in MEDIA or key[-1] not in GROWING:
+    if (
+        copy
+        or data is None
+        or event.id is not None
+        or not isinstance(name, str)
+        or name in MEDIA
+        or key[-1] not in GROWING
+    ):
         return None
     places: dict[str, tuple[dict[str, Json], str]] = {"": (container, name)}  # type: ignore[dict-item]
     places |= {field: (value, field) for field in (PADDING, NUMBER) if field in value}

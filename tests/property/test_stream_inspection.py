@@ -16,6 +16,7 @@ from gateway.content.answer import AnswerPlan, Ask
 from gateway.content.breaks import last_break
 from gateway.content.redact import Redactor
 from gateway.content.scanner import readable
+from gateway.content.template import Templates
 from tests.support.content import (
     KEY,
     MAKERS,
@@ -92,6 +93,21 @@ def test_any_cut_of_the_bytes_gives_the_same_answer(seed: int, cuts: int) -> Non
     stream = random_stream(seed)
     whole = inspect([stream.data], stream.dialect)
     assert_same(whole, inspect(cut_bytes(random.Random(seed), stream.data, cuts), stream.dialect))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), cuts=st.integers(0, 30), blocks=st.booleans())
+def test_an_event_taken_for_one_like_an_earlier_one_becomes_what_it_would_have_become_by_itself(
+    seed: int, cuts: int, blocks: bool
+) -> None:
+    stream = random_stream(seed)
+    chunks = cut_bytes(random.Random(seed), stream.data, cuts)
+    plan = AnswerPlan(redact=MASK_ALL, block=(("p", "привет +Berlin|[0-9]{2}:[0-9]{2}"),) if blocks else ())
+    taken = inspect(chunks, stream.dialect, plan=plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Templates, "find", lambda templates, event: None)
+        alone = inspect(chunks, stream.dialect, plan=plan)
+    assert_same(alone, taken)
 
 
 @settings(max_examples=6, deadline=None)

@@ -156,3 +156,35 @@ def test_a_match_at_the_end_counts_only_when_the_text_is_over() -> None:
 def test_control_characters_that_the_scanner_reserves_are_passed_on() -> None:
     text = "a\x1fb\x1dc d@e.org\x1f "
     assert through(text, [text]) == "a\x1fb\x1dc [EMAIL]\x1f "
+
+
+@pytest.mark.parametrize("pattern", [None, "sales +grew", "x$"])
+@pytest.mark.parametrize("seed", range(40))
+def test_clean_text_passes_at_once_as_it_does_in_pieces_and_any_other_is_left_alone(
+    seed: int, pattern: str | None
+) -> None:
+    rng = random.Random(seed)
+    blocked = None if pattern is None else guard((("p", pattern),))
+    at_once, alone = (Channel("/x", SCANNER, blocked, is_json=seed % 2 == 0) for _ in range(2))
+    for _ in range(6):
+        pieces = cut(rng, planted(rng, rng.randint(0, 1), 6))
+        before = (at_once.total, at_once.settled, at_once.ready)
+        passed = at_once.pass_clean("".join(pieces))
+        found = []
+        for piece in pieces:
+            alone.push(piece)
+            found += alone.advance()
+        if passed:
+            assert not found
+        else:
+            assert (at_once.total, at_once.settled, at_once.ready) == before
+            at_once.push("".join(pieces))
+            assert at_once.advance() == found or pattern is not None
+        assert (at_once.total, at_once.settled, at_once.ready) == (alone.total, alone.settled, alone.ready)
+
+
+def test_text_does_not_pass_after_its_end() -> None:
+    channel = Channel("/x", SCANNER, None)
+    assert channel.pass_clean("some words ") and channel.ready == 11
+    channel.advance(final=True)
+    assert not channel.pass_clean("more ")

@@ -374,3 +374,45 @@ def test_hashes_are_the_same_in_a_stream_and_in_a_whole_answer() -> None:
     whole = json.dumps({"choices": [{"index": 0, "message": {"content": f"to {MAIL} ok "}}]}).encode()
     answer = inspect([whole], plan=plan, media_type="application/json")
     assert read_openai(stream.data)["0/content"] == json.loads(answer.data)["choices"][0]["message"]["content"]
+
+
+def test_a_label_that_begins_to_grow_is_read_from_then_on_in_every_event() -> None:
+    words = ["john", "john", "john", "john", "x", "john", "@example.com "]
+    result = openai(*(chunk({"content": "word ", "x": word}) for word in words))
+    assert b"@example.com" not in result.data
+
+
+def test_a_choice_that_goes_on_after_its_end_is_open_again() -> None:
+    text = [chunk({"content": "word "})] * 4
+    assert not inspect([sse(*text, FINISH, *text)]).inspector.complete
+    assert inspect([sse(*text, FINISH, *text, FINISH)]).inspector.complete
+
+
+def test_texts_that_come_together_are_told_and_asked_about_one_after_the_other() -> None:
+    texts = ["word "] * 5 + [f"{MAIL} "] + ["word "] * 5 + [f"{CARD} ", "word "]
+    events = sse(*(chunk({"content": text}) for text in texts))
+    result = inspect([events], end=False)
+    assert [ask.types for ask in result.asks] == [("email",), ("payment_card",)]
+    refused = inspect([events], end=False, decide=lambda ask: ("payment_card" not in ask.types, {}))
+    assert read_openai(refused.data)["0/content"].endswith("[EMAIL] " + "word " * 5)
+
+
+def test_the_number_of_an_error_follows_that_of_the_events_that_came_together() -> None:
+    deltas = [
+        {
+            "type": "response.output_text.delta",
+            "item_id": "m",
+            "output_index": 0,
+            "delta": "word ",
+            "sequence_number": n,
+        }
+        for n in range(30)
+    ]
+    assert inspect([sse(*deltas)], end=False).inspector.sequence == 29
+
+
+def test_many_events_of_one_read_with_a_finding_in_each_cost_no_more_than_by_themselves() -> None:
+    began = time.process_time()
+    result = openai(*(chunk({"content": f"word {MAIL} "}) for _ in range(3_000)))
+    assert result.inspector.summary()["email"]["count"] == 3_000
+    assert time.process_time() - began < 5
