@@ -187,7 +187,8 @@ def test_a_block_leaves_at_most_a_prefix_that_ends_before_the_finding(seed: int,
             sent = READERS[stream.protocol](result.data).get(name, "")
             start = next(match.start for match in SCANNER.scan(text) if match.type == kind)
             assert text.startswith(sent)
-            assert last_break(text[:start], 0) - 40 <= len(sent) <= start
+            # Deltas leave whole: the finding's own stays back, and one before it whose last word may go on there.
+            assert last_break(text[:start], 0) - 80 <= len(sent) <= start
             for end in (b"[DONE]", b'"stop"', b".done", b"response.completed"):
                 assert end not in result.data
 
