@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from cordon.addresses import console_url, gateway_url
 from cordon.config import Config
 from cordon.yaml_file import read
 from lineage.actions import Stamp, create_key
@@ -68,17 +69,6 @@ def first_link(config: Config, log: Log, boot: str) -> str:
     finally:
         state.dispose()
     return f"{console_url(config)}/invitation/{token}" if token else ""
-
-
-def console_url(config: Config) -> str:
-    """Where people find the console."""
-    scheme = "https" if config.control.tls else "http"
-    return config.control.public_url.rstrip("/") or f"{scheme}://{config.control.listen}"
-
-
-def gateway_url(config: Config) -> str:
-    """Where clients find the gateway."""
-    return f"{'https' if config.gateway.tls else 'http'}://{config.gateway.listen}"
 
 
 def example_call(config: Config, key: str) -> str:

@@ -1,8 +1,8 @@
 """Writes the generated references: python -m cordon.reference DIRECTORY (`make docs`).
 
 configuration.md and configuration.schema.json from the settings, metrics.md from the table of metrics, commands.md from
-the commands' help, refusals.md from the table of refusal codes. What stands there is what the program does; a test says
-when they have to be written again.
+the commands' help, refusals.md and errors/CODE.md from the table of refusal codes. What stands there is what the
+program does; a test says when they have to be written again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cordon.cli import cordon
 from cordon.config import Config
 from cordon.suggestions import model_in, sections
 from gateway.refusal_codes import CODES, STAGES
+from gateway.refusal_pages import markdown, refusal_pages
 from lineage.metrics import METRICS
 
 GENERATED: Final = "<!-- Written by `make docs`; change the source instead. -->"
@@ -37,6 +38,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "commands.md": commands(),
         "refusals.md": refusals(),
+        **{f"errors/{code}.md": error_page(code) for code in refusal_pages()},
     }
 
 
@@ -114,26 +116,35 @@ def refusals() -> str:
         GENERATED,
         "",
         "A refused call is answered in `application/problem+json` (RFC 9457): `type` is `urn:cordon:refusal:CODE`, and "
-        "`status`, `detail`, `stage`, `reasons` and `call` say the rest. On a model route the same is told in the "
+        "`status`, `detail`, `stage`, `reasons` and `call` say the rest; `help` is the address of the code's page on "
+        "the control server, `/errors/CODE`, which needs no sign-in. It is told where callers can reach that server: "
+        "with `control.public_url`, or where both listen on the same machine. On a model route the same is told in the "
         "vendor's own error shape, so that its SDK raises its usual exception; OpenAI's has the code as `error.code`, "
         "Anthropic's has the text alone. In the log, `call.refused` has the `stage`, and the code as the `rule` of its "
         "reason where policy gave none of its own.",
     ]
-    for stage, meaning in STAGES.items():
+    for stage, about in STAGES.items():
         lines += [
             "",
             f"## {stage}",
             "",
-            meaning,
+            about.meaning,
             "",
-            "| code | status | what it means | what to do |",
+            "| code | status | what it means | what the caller can do |",
             "|---|---|---|---|",
         ]
         for (at, code), known in CODES.items():
             if at == stage:
                 statuses = ", ".join(map(str, known.statuses))
-                lines.append(f"| `{code}` | {statuses} | {_cell(known.meaning)} | {_cell(known.remedy)} |")
+                link = f"[`{code}`](errors/{code}.md)"
+                lines.append(f"| {link} | {statuses} | {_cell(known.meaning)} | {_cell(known.caller)} |")
     return "\n".join(lines) + "\n"
+
+
+def error_page(code: str) -> str:
+    """The page of one refusal code."""
+    title, _, rest = markdown(code).partition("\n")
+    return f"{title}\n\n{GENERATED} All codes: [refusals](../refusals.md).\n{rest}"
 
 
 def every_command(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
@@ -188,9 +199,14 @@ def _cell(text: str) -> str:
 def main(directory: Path) -> None:
     """Write all pages."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
+    errors = directory / "errors"
+    errors.mkdir(exist_ok=True)
+    written = pages()
+    for name, text in written.items():
         (directory / name).write_text(text, "utf-8")
-        print(f"Wrote {directory / name}")
+    for gone in {path for path in errors.iterdir() if f"errors/{path.name}" not in written}:
+        gone.unlink()
+    print(f"Wrote {len(written)} pages below {directory}")
 
 
 if __name__ == "__main__":

@@ -49,11 +49,19 @@ async def play_writer(life: Life) -> None:
 
 async def play_gateway(life: Life) -> None:
     """One worker of the data plane."""
+    from cordon.addresses import error_pages
     from cordon.config import Config
     from gateway.worker import Configuration, Worker
 
     def parts(config: Config) -> Configuration:
-        return Configuration(config.gateway, config.tenants, config.routes, config.policy, config.lineage.policy_inputs)
+        return Configuration(
+            config.gateway,
+            config.tenants,
+            config.routes,
+            config.policy,
+            config.lineage.policy_inputs,
+            error_pages(config),
+        )
 
     paths = Paths(life.config.data_dir)
     async with _measured(life) as meter:

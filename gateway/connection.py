@@ -137,6 +137,11 @@ class Connection(asyncio.Protocol):
 
     # What an exchange calls.
 
+    @property
+    def pages(self) -> str:
+        """Where clients find a page on each refusal code."""
+        return self._listener.pages
+
     def send(self, data: bytes) -> None:
         """Send these bytes, with others of this turn of the event loop."""
         out = self._out

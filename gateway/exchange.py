@@ -46,6 +46,11 @@ class Outlet(Protocol):
     writable: bool
     last: bool
 
+    @property
+    def pages(self) -> str:
+        """The address below which clients find a page on each refusal code; may be empty."""
+        ...
+
     def send(self, data: bytes) -> None:
         """Send these bytes, with others of this turn of the event loop."""
         ...
@@ -94,6 +99,11 @@ class Exchange:
     def writable(self) -> bool:
         """False while more is waiting to be sent to the client than should be."""
         return self._outlet is None or self._outlet.writable
+
+    @property
+    def pages(self) -> str:
+        """The address below which there is a page on each refusal code; may be empty."""
+        return "" if self._outlet is None else self._outlet.pages
 
     def start(self, status: int, headers: Sequence[Field], length: int | None) -> None:
         """Begin the answer. `length` in bytes frames it, None means chunked; `headers` must not frame it themselves."""
@@ -175,7 +185,7 @@ class Exchange:
         if self.started:
             self.abort()
             return
-        headers, body = render(refusal, dialect=self.dialect, call=self.call)
+        headers, body = render(refusal, dialect=self.dialect, call=self.call, pages=self.pages)
         self.answer(refusal.status, headers, body)
 
     def when_writable(self, callback: Callable[[], None]) -> None:

@@ -28,6 +28,7 @@ _LINGER_TIME = 2.0
 class Listener:
     """One worker's listening socket and its connections.
 
+    `pages` is where refused clients find a page on each code.
     `on_malformed(client, code)` is told of every request that is refused before it becomes a call, and
     `on_certificate(what)` of every connection where client certificates are taken, both for counting.
     """
@@ -40,6 +41,7 @@ class Listener:
         budget: Budget,
         *,
         security: Security | None = None,
+        pages: str = "",
         on_malformed: Callable[[str, str], None] | None = None,
         on_certificate: Callable[[str], None] | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class Listener:
         seconds = (limits.idle_time, limits.head_time, limits.body_time, limits.total_time, _LINGER_TIME, NEVER)
         self.times = tuple(time + sweep.interval for time in seconds)
         self.security = security
+        self.pages = pages
         self._on_malformed = on_malformed
         self._on_certificate = on_certificate
         self._servers: list[asyncio.Server] = []

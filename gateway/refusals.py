@@ -2,6 +2,9 @@
 
 Official SDKs choose their exception by the status and by this shape, so a refused model call raises there what the
 vendor's own refusal would. Inside a stream that has begun, the same error goes out as the vendor's error event.
+
+`type` is a URN, the same in every installation, since programs know a problem by it (RFC 9457 §3.1.1). Where people
+read about it is `help`: the code's page on the control server, as far as callers can reach that.
 """
 
 from __future__ import annotations
@@ -27,8 +30,14 @@ _ANTHROPIC_TYPES = {
 }
 
 
-def render(refusal: Refusal, *, dialect: str = "", call: str = "") -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of the answer to a refused call. `dialect` is "openai", "anthropic" or "" (problem+json)."""
+def render(
+    refusal: Refusal, *, dialect: str = "", call: str = "", pages: str = ""
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of the answer to a refused call.
+
+    `dialect` is "openai", "anthropic" or "" (problem+json). `pages` is the address below which the codes' pages are,
+    with its last slash, or empty.
+    """
     headers = [
         (b"content-type", _JSON if dialect else _PROBLEM),
         (b"cache-control", b"no-store"),
@@ -37,10 +46,12 @@ def render(refusal: Refusal, *, dialect: str = "", call: str = "") -> tuple[list
     if call:
         headers.append((b"x-cordon-call", call.encode()))
     headers.extend(refusal.headers)
-    return headers, orjson.dumps(_shape(refusal, dialect, call))
+    return headers, orjson.dumps(_shape(refusal, dialect, call, pages))
 
 
-def error_event(refusal: Refusal, *, dialect: str = "", call: str = "", sequence: int | None = None) -> bytes:
+def error_event(
+    refusal: Refusal, *, dialect: str = "", call: str = "", pages: str = "", sequence: int | None = None
+) -> bytes:
     """The server-sent event that ends a stream which the gateway breaks off (whole event, with its blank line).
 
     OpenAI's chunks carry the error as plain data, Anthropic's streams as an event named `error`; so does a stream
@@ -48,24 +59,25 @@ def error_event(refusal: Refusal, *, dialect: str = "", call: str = "", sequence
     responses. Their error is an event named `error` too, with the error's fields at its top; OpenAI's SDKs raise for
     those below `error` only, so it has both.
     """
-    shape = _shape(refusal, dialect, call)
+    shape = _shape(refusal, dialect, call, pages)
     if dialect == "openai":
         if sequence is None:
             return b"data: " + orjson.dumps(shape) + b"\n\n"
-        flat = {"code": refusal.code, "message": _message(refusal), "param": None, "sequence_number": sequence + 1}
+        message = _message(refusal, pages)
+        flat = {"code": refusal.code, "message": message, "param": None, "sequence_number": sequence + 1}
         shape = {"type": "error", **flat, **shape}
     return b"event: error\ndata: " + orjson.dumps(shape) + b"\n\n"
 
 
-def _shape(refusal: Refusal, dialect: str, call: str) -> dict[str, object]:
+def _shape(refusal: Refusal, dialect: str, call: str, pages: str) -> dict[str, object]:
     if dialect == "openai":
-        return _openai(refusal)
+        return _openai(refusal, pages)
     if dialect == "anthropic":
-        return _anthropic(refusal, call)
-    return _problem(refusal, call)
+        return _anthropic(refusal, call, pages)
+    return _problem(refusal, call, pages)
 
 
-def _problem(refusal: Refusal, call: str) -> dict[str, object]:
+def _problem(refusal: Refusal, call: str, pages: str) -> dict[str, object]:
     problem: dict[str, object] = {
         "type": f"urn:cordon:refusal:{refusal.code}",
         "title": _phrase(refusal.status),
@@ -74,28 +86,31 @@ def _problem(refusal: Refusal, call: str) -> dict[str, object]:
         "stage": refusal.stage,
         "reasons": [dict(reason) for reason in refusal.reasons],
     }
+    if pages:
+        problem["help"] = pages + refusal.code
     if call:
         problem["call"] = call
     return problem
 
 
-def _openai(refusal: Refusal) -> dict[str, object]:
+def _openai(refusal: Refusal, pages: str) -> dict[str, object]:
     kind = _OPENAI_TYPES.get(refusal.status) or ("server_error" if refusal.status >= 500 else "invalid_request_error")
-    return {"error": {"message": _message(refusal), "type": kind, "param": None, "code": refusal.code}}
+    return {"error": {"message": _message(refusal, pages), "type": kind, "param": None, "code": refusal.code}}
 
 
-def _anthropic(refusal: Refusal, call: str) -> dict[str, object]:
+def _anthropic(refusal: Refusal, call: str, pages: str) -> dict[str, object]:
     kind = _ANTHROPIC_TYPES.get(refusal.status) or ("api_error" if refusal.status >= 500 else "invalid_request_error")
-    shape: dict[str, object] = {"type": "error", "error": {"type": kind, "message": _message(refusal)}}
+    shape: dict[str, object] = {"type": "error", "error": {"type": kind, "message": _message(refusal, pages)}}
     if call:
         shape["request_id"] = call
     return shape
 
 
-def _message(refusal: Refusal) -> str:
-    """The vendors' shapes have one text field, so the reasons are told in it."""
+def _message(refusal: Refusal, pages: str) -> str:
+    """The vendors' shapes have one text field, so the reasons and the page are told in it."""
     told = (f"[{each.get('rule', '')}] {each.get('detail', '')} {each.get('fix', '')}" for each in refusal.reasons)
-    return " ".join([refusal.detail, *map(str.rstrip, told)])
+    page = [f"(See {pages}{refusal.code} for what to do.)"] if pages else []
+    return " ".join([refusal.detail, *map(str.rstrip, told), *page])
 
 
 def _phrase(status: int) -> str:

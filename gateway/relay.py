@@ -269,7 +269,10 @@ class Relay:
         if self._is_stream():
             exchange = self._call.exchange
             number = None if self._inspector is None else self._inspector.sequence
-            exchange.write(error_event(refusal, dialect=exchange.dialect, call=exchange.call, sequence=number))
+            event = error_event(
+                refusal, dialect=exchange.dialect, call=exchange.call, pages=exchange.pages, sequence=number
+            )
+            exchange.write(event)
 
     # The record ------------------------------------------------------------------------------------------------------
 

@@ -50,13 +50,14 @@ PROBLEM_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The parts of the configuration that a worker reads."""
+    """The parts of the configuration that a worker reads. `pages`: where callers find a page on each refusal code."""
 
     gateway: GatewaySettings
     tenants: Sequence[Tenant]
     routes: Sequence[Route]
     policy: Policy
     keep_inputs: bool
+    pages: str = ""
 
 
 class Worker:
@@ -84,6 +85,8 @@ class Worker:
         tls = configuration.gateway.tls
         security = load_security(tls) if tls is not None and before is not None else None
         self._setup, self._configuration = setup, configuration
+        if listener is not None:
+            listener.pages = configuration.pages
         if self._gateway is not None and self._pool is not None:
             self._gateway.setup = setup
             self._pool.retain(
@@ -130,6 +133,7 @@ class Worker:
             sweep,
             budget,
             security=None if tls is None else load_security(tls),
+            pages=self._configuration.pages,
             on_malformed=self._count_malformed,
             on_certificate=lambda what: self._meter.inc("cordon_client_certificates_total", (what,)),
         )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from cordon import first_run
+from cordon import addresses, first_run
 from cordon.acting import BOOT, actor
 from cordon.commands.common import config_option, json_option, the_log
 from cordon.config import Config
@@ -122,7 +122,7 @@ def _accounts(config: Config) -> Iterator[Accounts]:
 
 
 def _link(config: Config, token: str) -> str:
-    return f"{first_run.console_url(config)}/invitation/{token}"
+    return f"{addresses.console_url(config)}/invitation/{token}"
 
 
 def _shown(config: Config, link: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cordon import first_run, logs
+from cordon import addresses, first_run, logs
 from cordon.acting import BOOT
 from cordon.commands.common import file_option, json_option
 from cordon.config import Config, load, missing_credentials
@@ -55,7 +55,7 @@ def gateway(file: Path, as_json: bool) -> int:
     """Run the data plane alone: log writer and gateway workers."""
 
     def greet(supervisor: Supervisor) -> None:
-        url = first_run.gateway_url(_as_bound(supervisor))
+        url = addresses.gateway_url(_as_bound(supervisor))
         click.echo(_json({"gateway": url}) if as_json else f"The gateway is up at {url} (Ctrl-C stops it)")
 
     return _run(load(file), file, frozenset({WRITER, GATEWAY, STAND_IN}), greet)
@@ -68,7 +68,7 @@ def soc(file: Path, as_json: bool) -> int:
     """Run the SOC alone, beside a running `cordon gateway`: detectors and console."""
 
     def greet(supervisor: Supervisor) -> None:
-        url = first_run.console_url(_as_bound(supervisor))
+        url = addresses.console_url(_as_bound(supervisor))
         click.echo(_json({"console": url}) if as_json else f"The SOC is up, its console at {url} (Ctrl-C stops it)")
 
     return _run(load(file), file, frozenset({SOC, CONTROL}), greet)
@@ -119,7 +119,7 @@ def _as_bound(supervisor: Supervisor) -> Config:
 
 
 def _facts(config: Config, welcome: Welcome | None) -> dict[str, str]:
-    facts = {"gateway": first_run.gateway_url(config), "console": first_run.console_url(config)}
+    facts = {"gateway": addresses.gateway_url(config), "console": addresses.console_url(config)}
     if welcome is not None:
         facts |= {"key": welcome.key, "invitation": welcome.invitation}
     return facts
@@ -139,8 +139,8 @@ def _greeting(config: Config, file: Path, welcome: Welcome | None) -> str:
     if welcome is not None and welcome.invitation:
         rows.append(("Console", f"{welcome.invitation}  (once, within {config.control.invitation_hours:g} h)"))
     else:
-        rows.append(("Console", first_run.console_url(config)))
-    head = click.style(f"Cordon is up at {first_run.gateway_url(config)} (Ctrl-C stops it)", bold=True)
+        rows.append(("Console", addresses.console_url(config)))
+    head = click.style(f"Cordon is up at {addresses.gateway_url(config)} (Ctrl-C stops it)", bold=True)
     return "\n".join(["", head, "", *(f"  {click.style(name.ljust(9), fg='cyan')}{text}" for name, text in rows), ""])
 
 

@@ -47,6 +47,8 @@ ACCESS: Final[Mapping[tuple[str, str], Entry | Permission]] = {
     ("GET", "/log/checkpoint"): Entry.OPEN,
     ("GET", "/log/vkey"): Entry.OPEN,
     ("GET", "/static/{name:path}"): Entry.OPEN,
+    ("GET", "/errors"): Entry.OPEN,
+    ("GET", "/errors/{code}"): Entry.OPEN,
     ("GET", "/sign-in"): Entry.OPEN,
     ("POST", "/sign-in"): Entry.OPEN,
     ("GET", "/invitation/{token}"): Entry.OPEN,

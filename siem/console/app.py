@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from lineage.errors import LineageError
-from siem.console import admin_pages, api, door_pages, log_api, watch_pages
+from siem.console import admin_pages, api, door_pages, error_pages, log_api, watch_pages
 from siem.console.access import GuardedRoute
 from siem.console.deps import Deps
 from siem.console.errors import ConsoleError, Invalid, NotFound, NotSignedIn, Unavailable
@@ -25,6 +25,7 @@ from siem.console.render import STATIC, Pages, pages, static_bytes
 log = structlog.get_logger("cordon.console")
 
 _STATIC = static_bytes()
+_OF_PEOPLE = (api.router, door_pages.router, watch_pages.router, admin_pages.router)
 static = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 
@@ -50,7 +51,7 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     app.state.pages = Pages()
-    for router in (static, log_api.router, api.router, door_pages.router, watch_pages.router, admin_pages.router):
+    for router in (static, error_pages.router, log_api.router, *_OF_PEOPLE):
         app.include_router(router)
     app.add_middleware(Guard, settings=deps.settings)
     app.add_exception_handler(ConsoleError, _answer)

@@ -10,28 +10,13 @@ import httpx
 import openai
 import pytest
 
-from tests.support.gateway import Cordon, cordon
+from tests.support.clients import CARD, FRANCE, GPT, HARMLESS, MINUTES, says
+from tests.support.gateway import Cordon
 from tests.support.seen import Seen
 
-GPT = "gpt-4.1-mini"
 CLAUDE = "claude-sonnet-5-5"
-FRANCE = "What is the capital of France?"
-CARD = "4111 1111 1111 1111"
-MINUTES = "What do the board minutes say?"
-HARMLESS = "Here is what I found in the archive. The minutes begin so. "
 GPT_TOOL: Any = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
 CLAUDE_TOOL: Any = {"name": "get_weather", "input_schema": {"type": "object"}}
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Cordon]:
-    with cordon() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def acme(gateway: Cordon) -> str:
-    return gateway.key("support-bot")
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +25,9 @@ def globex(gateway: Cordon) -> str:
 
 
 @pytest.fixture(scope="module")
-def gpt(gateway: Cordon, acme: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{gateway.url}/openai", api_key=acme, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def claude(gateway: Cordon, globex: str) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=f"{gateway.url}/anthropic", api_key=globex, max_retries=0) as client:
         yield client
-
-
-def says(text: str) -> Any:
-    return [{"role": "user", "content": text}]
-
-
-@pytest.fixture
-def seen(gateway: Cordon) -> Seen:
-    return Seen(gateway)
 
 
 def text_of(chunks: Any) -> str:
@@ -140,6 +110,9 @@ def test_openai_is_refused_for_a_model_that_is_not_granted(gateway: Cordon, gpt:
     refusal = seen.refused("decision", 403)
     assert refusal["reasons"][0]["rule"] == "grants.model"
     assert len(gateway.eu.received) == before
+    page = f"{gateway.control_url}/errors/refused"
+    assert page in str(raised.value)
+    assert "Who is at fault" in httpx.get(page, headers={"accept": "text/html"}).text
 
 
 def test_openai_is_refused_for_a_secret_in_the_prompt(gpt: openai.OpenAI, seen: Seen) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,38 +10,12 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.support.gateway import ROOT, Cordon, cordon
+from tests.support.clients import CARD, FRANCE, GPT, HARMLESS, MINUTES
+from tests.support.gateway import ROOT, Cordon
 from tests.support.seen import Seen
 
-GPT = "gpt-4.1-mini"
-FRANCE = "What is the capital of France?"
-CARD = "4111 1111 1111 1111"
-MINUTES = "What do the board minutes say?"
-HARMLESS = "Here is what I found in the archive. The minutes begin so. "
 TOOL: Any = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}, "strict": False}
 PAGE = ROOT / "docs/model-routes.md"
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Cordon]:
-    with cordon() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def acme(gateway: Cordon) -> str:
-    return gateway.key("support-bot")
-
-
-@pytest.fixture(scope="module")
-def gpt(gateway: Cordon, acme: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{gateway.url}/openai", api_key=acme, max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def seen(gateway: Cordon) -> Seen:
-    return Seen(gateway)
 
 
 def test_a_whole_response(gpt: openai.OpenAI, seen: Seen) -> None:

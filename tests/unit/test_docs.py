@@ -13,18 +13,40 @@ from cordon.cli import cordon
 from cordon.config import Config
 from cordon.reference import every_command, pages
 from cordon.suggestions import model_in, sections
+from gateway.refusal_codes import CODES
+from gateway.refusal_pages import refusal_pages
 from lineage.metrics import METRICS
 from lineage.record import KINDS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
+PAGES = pages()
 FOR_OTHERS = {"cordon demo", "cordon completion"}
 """Commands that tell programs nothing: a play for people, and a script for shells."""
 
 
-@pytest.mark.parametrize("name", sorted(pages()))
+@pytest.mark.parametrize("name", sorted(PAGES))
 def test_generated_pages_are_up_to_date(name: str) -> None:
-    assert (REFERENCE / name).read_text() == pages()[name], "run `make docs`"
+    assert (REFERENCE / name).read_text() == PAGES[name], "run `make docs`"
+
+
+def test_each_refusal_code_has_its_page_and_each_page_its_code() -> None:
+    assert {path.name for path in (REFERENCE / "errors").iterdir()} == {f"{code}.md" for _, code in CODES}
+    listed = re.findall(r"\]\(errors/([a-z0-9_]+)\.md\)", (REFERENCE / "refusals.md").read_text())
+    assert sorted(listed) == sorted(code for _, code in CODES)
+
+
+def test_what_a_page_on_a_refusal_tells_to_use_is_there() -> None:
+    commands = {path for path, _ in every_command(cordon, "cordon")}
+    settings = {f"{path}.{name}" for path, model in sections(Config) for name in model.model_fields}
+    for code, told in refusal_pages().items():
+        text = " ".join(f"{each.about} {each.meaning} {each.caller} {each.operator}" for each in told)
+        for name in re.findall(r"`(cordon [a-z ]+[a-z])`", text):
+            assert name in commands, f"{code}: {name}"
+        for name in re.findall(r"`((?:gateway|control|policy)\.[a-z_.]+)`", text):
+            assert name in settings or any(each.startswith(f"{name}.") for each in settings), f"{code}: {name}"
+        for name in re.findall(r"`(cordon_[a-z_]+)`", text):
+            assert name in METRICS, f"{code}: {name}"
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -23,6 +23,7 @@ HANDED_ON = {
     ("identity.py", "_unknown"),
     ("connection.py", "_malformed"),  # any FramingError
     ("flow.py", "_inspect"),  # any ContentError of the request
+    ("refusal_pages.py", "_examples"),  # shows each code of the table
     ("tokens.py", "render"),  # `too_large` of the request, as in flow.py
     ("relay.py", "run"),  # any ContentError of the answer; `code` is one of the two texts beside it
 }
@@ -99,7 +100,7 @@ def test_every_content_code_is_in_the_table_with_the_statuses_of_requests_and_an
 def test_every_stage_has_codes_and_every_code_a_stage_a_meaning_and_a_remedy() -> None:
     assert {stage for stage, _ in CODES} == set(STAGES)
     for key, known in CODES.items():
-        assert known.meaning.endswith((".", ")")) and known.remedy.endswith("."), key
+        assert known.meaning.endswith((".", ")")) and known.caller.endswith("."), key
 
 
 def test_a_type_is_a_urn_of_the_code() -> None:

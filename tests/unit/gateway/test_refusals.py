@@ -58,6 +58,17 @@ def test_without_a_dialect_it_is_a_problem_document() -> None:
     }
 
 
+@pytest.mark.parametrize("dialect", ["", "openai", "anthropic"])
+def test_every_shape_says_where_the_codes_page_is(dialect: str) -> None:
+    place = "https://cordon.example/errors/"
+    body = json.loads(render(REFUSAL, dialect=dialect, pages=place)[1])
+    told = body["error"]["message"] if dialect else body["help"]
+    assert place + "residency" in told
+    assert (place + "blocked").encode() in error_event(REFUSED_ANSWER, dialect=dialect, pages=place)
+    event = error_event(REFUSED_ANSWER, dialect="openai", pages=place, sequence=1)
+    assert event.count((place + "blocked").encode()) == 2
+
+
 def test_before_there_is_a_call_none_is_named() -> None:
     headers, body = render(REFUSAL)
     assert b"x-cordon-call" not in dict(headers)

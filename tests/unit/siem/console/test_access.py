@@ -12,7 +12,7 @@ from fastapi import APIRouter
 
 from lineage import actions
 from lineage.actions import Stamp
-from siem.console import admin_pages, api, app, door_pages, log_api, watch_pages
+from siem.console import admin_pages, api, app, door_pages, error_pages, log_api, watch_pages
 from siem.console.access import ACCESS, Entry, GuardedRoute
 from siem.console.app import create_app
 from siem.console.roles import ROLES, Permission, permissions
@@ -32,7 +32,15 @@ def filled(path: str) -> str:
 
 
 def app_routes() -> set[tuple[str, str]]:
-    routers = (app.static, api.router, log_api.router, door_pages.router, watch_pages.router, admin_pages.router)
+    routers = (
+        app.static,
+        error_pages.router,
+        api.router,
+        log_api.router,
+        door_pages.router,
+        watch_pages.router,
+        admin_pages.router,
+    )
     return {(method, route.path) for router in routers for route in router.routes for method in route.methods}
 
 
@@ -69,6 +77,8 @@ def test_the_open_routes_are_these_and_no_others():
         ("GET", "/log/checkpoint"),
         ("GET", "/log/vkey"),
         ("GET", "/static/{name:path}"),
+        ("GET", "/errors"),
+        ("GET", "/errors/{code}"),
         ("GET", "/sign-in"),
         ("POST", "/sign-in"),
         ("GET", "/invitation/{token}"),
