@@ -7,15 +7,23 @@ from detectors.finding_volume import FindingVolume
 from detectors.policy_server import PolicyServerLost
 from detectors.refusal_burst import RefusalBurst
 from detectors.rejected import Rejected
+from detectors.revocation import Revocation
 from detectors.settings import Detection
 from detectors.unfinished import Unfinished
 
-DETECTORS: tuple[type[Detector], ...] = (RefusalBurst, FindingVolume, Unfinished, Rejected, PolicyServerLost)
+DETECTORS: tuple[type[Detector], ...] = (
+    RefusalBurst,
+    FindingVolume,
+    Unfinished,
+    Rejected,
+    PolicyServerLost,
+    Revocation,
+)
 
 
 def detectors(settings: Detection) -> list[Detector]:
     """The detectors that `settings` turns on, each in its first state."""
-    chosen: list[Detector] = [Unfinished(settings.unfinished), Rejected(), PolicyServerLost()]
+    chosen: list[Detector] = [Unfinished(settings.unfinished), Rejected(), PolicyServerLost(), Revocation()]
     if settings.refusal_burst.enabled:
         chosen.append(RefusalBurst(settings.refusal_burst))
     if settings.finding_volume.enabled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -103,14 +103,17 @@ class Services:
     def __post_init__(self) -> None:
         self.addresses = Addresses(self.scanner)
 
-    def append_later(self, record: Mapping[str, object]) -> None:
-        """Append without waiting; a record that the log did not take is told in the process's own log."""
+    def append_later(self, record: Mapping[str, object], give_back: Callable[[], None] | None = None) -> None:
+        """Append without waiting; a record that the log did not take is told in the process's own log.
+
+        Then `give_back` is called, where what the record says is kept for another one.
+        """
         try:
             future = self.log.append(encode(record))
         except LineageError as error:
-            _tell_lost(record, error)
+            _tell_lost(record, error, give_back)
             return
-        future.add_done_callback(lambda done: _tell_lost(record, done.exception()))
+        future.add_done_callback(lambda done: _tell_lost(record, _fault_of(done), give_back))
 
 
 class Call:
@@ -155,6 +158,15 @@ class Call:
         return self.cut or Refusal(503, "internal", "stopping", "The gateway is stopping; try again.")
 
 
-def _tell_lost(record: Mapping[str, object], error: BaseException | None) -> None:
-    if error is not None:
+def _fault_of(done: asyncio.Future[int]) -> BaseException | None:
+    return asyncio.CancelledError("the log's client was closed") if done.cancelled() else done.exception()
+
+
+def _tell_lost(record: Mapping[str, object], error: BaseException | None, give_back: Callable[[], None] | None) -> None:
+    if error is None:
+        return
+    if give_back is None:
         log.error("a record could not be kept", kind=record["kind"], call=record.get("call", ""), error=str(error))
+    else:
+        log.warning("counted refusals could not be recorded yet", count=record.get("count"), error=str(error))
+        give_back()

@@ -154,8 +154,11 @@ class ClientTrust:
             peer.principal = Principal(f"{tenant}/{name}", tenant, roles, key, certificate=certificate)
 
 
-def load_trust(tls: GatewayTls) -> ClientTrust | None:
-    """Read the files that `gateway.tls` names of clients; None without `client_ca`. Raises TrustError."""
+def load_trust(tls: GatewayTls, before: ClientTrust | None = None) -> ClientTrust | None:
+    """Read the files that `gateway.tls` names of clients; None without `client_ca`. Raises TrustError.
+
+    `before` is what was in force until now: revocation lists older than its own are not taken.
+    """
     if tls.client_ca is None:
         return None
     authorities = _bundle(tls.client_ca, ("client_ca",))
@@ -181,7 +184,8 @@ def load_trust(tls: GatewayTls) -> ClientTrust | None:
             raise TrustError(place, f"{identity.ca} holds an authority that {tls.client_ca} lacks; add it there")
         identities.append((identity, below))
     required = tls.client_certificates == "required"
-    return ClientTrust(authorities, required=required, lists=RevocationLists(lists.values()), identities=identities)
+    in_force = RevocationLists(lists.values(), None if before is None else before.lists)
+    return ClientTrust(authorities, required=required, lists=in_force, identities=identities)
 
 
 def _bundle(path: Path, setting: tuple[str | int, ...]) -> list[x509.Certificate]:

@@ -2,12 +2,17 @@
 
 A call without an identity is always counted. Of a known caller's refusals each has a record of its own, until there
 are more for one reason within an interval than anybody would read one by one; what is over that is counted.
+
+What the log did not take is counted on, so that it is in the next record. Where the log took it and could not say so
+any more, it is counted twice: rather that than not at all.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
 
 from gateway.errors import Refusal
 from gateway.records import Facts, refused_known, refused_unknown
@@ -20,6 +25,13 @@ SINGLE: Final = 100
 Record = dict[str, object]
 
 
+class Counted(NamedTuple):
+    """A record of a sum, and what is to be called where the log does not take it."""
+
+    record: Record
+    give_back: Callable[[], None]
+
+
 class UnknownCallers:
     """Counts since the last `drain`; beyond `MOST_SOURCES` pairs of source and reason they are counted together."""
 
@@ -30,19 +42,26 @@ class UnknownCallers:
 
     def count(self, source: str, reason: str) -> None:
         """One more refused call from the address `source` for `reason` (a code)."""
-        pair = (source, reason)
-        if pair not in self._counts and len(self._counts) >= MOST_SOURCES:
-            pair = (OTHERS, reason)
-        self._counts[pair] = self._counts.get(pair, 0) + 1
+        self._add((source, reason), 1)
 
-    def drain(self) -> list[Record]:
+    def drain(self) -> list[Counted]:
         """One record for each pair counted since the last time."""
-        now = time.monotonic()
-        interval = int((now - self._since) * 1000)
+        now, since = time.monotonic(), self._since
+        interval = int((now - since) * 1000)
         counts, self._counts, self._since = self._counts, {}, now
         return [
-            refused_unknown(self._boot, source, reason, count, interval) for (source, reason), count in counts.items()
+            Counted(refused_unknown(self._boot, *pair, count, interval), partial(self._give_back, pair, count, since))
+            for pair, count in counts.items()
         ]
+
+    def _add(self, pair: tuple[str, str], count: int) -> None:
+        if pair not in self._counts and len(self._counts) >= MOST_SOURCES:
+            pair = (OTHERS, pair[1])
+        self._counts[pair] = self._counts.get(pair, 0) + count
+
+    def _give_back(self, pair: tuple[str, str], count: int, since: float) -> None:
+        self._add(pair, count)
+        self._since = min(self._since, since)
 
 
 class KnownCallers:
@@ -50,6 +69,7 @@ class KnownCallers:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], tuple[int, Facts, Refusal]] = {}
+        self._owed: dict[tuple[str, str], tuple[int, Facts, Refusal]] = {}
         self._since = time.monotonic()
 
     def is_single(self, facts: Facts, refusal: Refusal) -> bool:
@@ -60,13 +80,25 @@ class KnownCallers:
         self._counts[pair] = (count + 1, first, refusal)
         return count < SINGLE
 
-    def drain(self) -> list[Record]:
+    def drain(self) -> list[Counted]:
         """One record for each key and reason with refusals beyond `SINGLE` since the last time."""
-        now = time.monotonic()
-        interval = int((now - self._since) * 1000)
+        now, since = time.monotonic(), self._since
+        interval = int((now - since) * 1000)
+        sums, self._owed = self._owed, {}
         counts, self._counts, self._since = self._counts, {}, now
+        for pair, (count, facts, refusal) in counts.items():
+            if count > SINGLE:
+                owed = sums[pair][0] if pair in sums else 0
+                sums[pair] = (owed + count - SINGLE, facts, refusal)
         return [
-            refused_known(facts, refusal.stage, refusal.status, refusal.code, count - SINGLE, interval)
-            for count, facts, refusal in counts.values()
-            if count > SINGLE
+            Counted(
+                refused_known(facts, refusal.stage, refusal.status, refusal.code, count, interval),
+                partial(self._give_back, pair, (count, facts, refusal), since),
+            )
+            for pair, (count, facts, refusal) in sums.items()
         ]
+
+    def _give_back(self, pair: tuple[str, str], lost: tuple[int, Facts, Refusal], since: float) -> None:
+        count, facts, refusal = lost
+        self._owed[pair] = ((self._owed[pair][0] if pair in self._owed else 0) + count, facts, refusal)
+        self._since = min(self._since, since)

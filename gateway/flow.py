@@ -98,8 +98,8 @@ class Gateway:
 
     def record_counted(self) -> None:
         """Record the refusals that were only counted since the last time; called now and then."""
-        for record in (*self._services.unknown.drain(), *self._services.known.drain()):
-            self._services.append_later(record)
+        for record, give_back in (*self._services.unknown.drain(), *self._services.known.drain()):
+            self._services.append_later(record, give_back)
 
     # Before the body -------------------------------------------------------------------------------------------------
 

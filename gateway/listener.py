@@ -13,6 +13,7 @@ from gateway.budget import Budget
 from gateway.connection import Connection
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Handler
+from gateway.handshakes import telling
 from gateway.outbox import Outbox
 from gateway.peer import Peer
 from gateway.settings import Limits
@@ -29,8 +30,9 @@ class Listener:
     """One worker's listening socket and its connections.
 
     `pages` is where refused clients find a page on each code.
-    `on_malformed(client, code)` is told of every request that is refused before it becomes a call, and
-    `on_certificate(what)` of every connection where client certificates are taken, both for counting.
+    For counting, `on_malformed(client, code)` is told of every request that is refused before it becomes a call,
+    `on_certificate(what)` of every connection where client certificates are taken, and `on_failed_handshake(reason)` of
+    every one that never came to be.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Listener:
         pages: str = "",
         on_malformed: Callable[[str, str], None] | None = None,
         on_certificate: Callable[[str], None] | None = None,
+        on_failed_handshake: Callable[[str], None] | None = None,
     ) -> None:
         self.handler = handler
         self.limits = limits
@@ -57,6 +60,7 @@ class Listener:
         self.pages = pages
         self._on_malformed = on_malformed
         self._on_certificate = on_certificate
+        self._connection_class = telling(on_failed_handshake) if on_failed_handshake is not None else ssl.SSLObject
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._draining = False
@@ -168,6 +172,8 @@ class Listener:
     async def _listen(self, **where: Any) -> asyncio.Server:
         context: ssl.SSLContext | None = self.security.context if self.security is not None else None
         handshake = self.limits.head_time if context is not None else None
+        if context is not None:
+            context.sslobject_class = self._connection_class
         return await self.loop.create_server(
             lambda: Connection(self), ssl=context, ssl_handshake_timeout=handshake, backlog=_BACKLOG, **where
         )

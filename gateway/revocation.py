@@ -32,19 +32,39 @@ Issuer = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """What one list says. `until` is its next update, ms since the epoch."""
+    """What one list says. `since` and `until` are this and its next update, ms since the epoch.
+
+    `number`: an authority numbers its lists upwards (RFC 5280 §5.2.3), where it numbers them at all (-1: it does not).
+    """
 
     path: Path
     issuer: Issuer
     serials: frozenset[int]
+    since: int
     until: int
+    number: int = -1
+
+    def is_older_than(self, other: RevocationList) -> bool:
+        """Whether this list of the same authority was made before the other one; in doubt it was."""
+        numbered = self.number >= 0 or other.number >= 0
+        return self.since < other.since or (numbered and self.number < other.number)
 
 
 class RevocationLists:
-    """The lists in force, by the authority that issued them; none at all means that revocation is not checked."""
+    """The lists in force, by the authority that issued them; none at all means that revocation is not checked.
 
-    def __init__(self, lists: Iterable[RevocationList] = ()) -> None:
+    `before` are those that were in force until now: of one authority the newer list stays, since an older one, which is
+    as well signed, would make revoked certificates good again. `older` are the files that were not taken for that.
+    """
+
+    def __init__(self, lists: Iterable[RevocationList] = (), before: RevocationLists | None = None) -> None:
         self._lists = {each.issuer: each for each in lists}
+        self.older: list[Path] = []
+        for issuer, known in before._lists.items() if before is not None else ():
+            found = self._lists.get(issuer)
+            if found is not None and found.is_older_than(known):
+                self.older.append(found.path)
+                self._lists[issuer] = known
 
     def fault(self, chain: Sequence[x509.Certificate], now: int) -> tuple[str, int]:
         """Why this verified chain (leaf first, root last) cannot be used at `now`, or ''; and until when that holds."""
@@ -62,9 +82,10 @@ class RevocationLists:
             until = min(until, found.until)
         return "", until
 
-    def stale(self, now: int) -> list[Path]:
-        """The files whose next update is overdue at `now`."""
-        return [each.path for each in self._lists.values() if each.until <= now]
+    def faults(self, now: int) -> list[tuple[str, Path]]:
+        """What is wrong with them at `now`: `overdue` or `older`, and the file."""
+        overdue = [("overdue", each.path) for each in self._lists.values() if each.until <= now]
+        return sorted([*overdue, *(("older", path) for path in self.older)])
 
 
 def load_list(path: Path, authorities: Sequence[x509.Certificate], now: int) -> RevocationList:
@@ -90,7 +111,8 @@ def load_list(path: Path, authorities: Sequence[x509.Certificate], now: int) -> 
         raise ValueError(f"{path} is from the future ({found.last_update_utc:%Y-%m-%d %H:%M} UTC); look at the clock")
     for authority in authorities:
         if authority.subject == found.issuer and may_sign_lists(authority) and _signed(found, authority):
-            return RevocationList(path, issuer_of(authority), serials, to_ms(found.next_update_utc))
+            since, until = to_ms(found.last_update_utc), to_ms(found.next_update_utc)
+            return RevocationList(path, issuer_of(authority), serials, since, until, _number(found))
     name = found.issuer.rfc4514_string()[:200]
     raise ValueError(f"{path} is signed by none of the authorities in client_ca (it names {name}); add that authority")
 
@@ -112,6 +134,13 @@ def may_sign_lists(authority: x509.Certificate) -> bool:
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch."""
     return int(moment.timestamp() * 1000)
+
+
+def _number(found: x509.CertificateRevocationList) -> int:
+    try:
+        return found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return -1
 
 
 def _signed(found: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

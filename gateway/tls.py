@@ -29,10 +29,13 @@ class Security:
     mark: bytes
 
 
-def load_security(tls: GatewayTls) -> Security:
-    """Read every file that `gateway.tls` names; raises GatewayError with the file and what is wrong with it."""
+def load_security(tls: GatewayTls, before: Security | None = None) -> Security:
+    """Read every file that `gateway.tls` names; raises GatewayError with the file and what is wrong with it.
+
+    `before` is what connections were served with until now (see `load_trust`).
+    """
     mark = _mark(tls)
-    clients = load_trust(tls)
+    clients = load_trust(tls, None if before is None else before.clients)
     return Security(server_context(tls, clients), clients, mark)
 
 

@@ -46,6 +46,10 @@ log = structlog.get_logger("gateway")
 COUNTED_SECONDS = 10.0
 PROBLEMS_TOLD = 20
 PROBLEM_CHARACTERS = 500
+LIST_FAULTS = {
+    "overdue": "the certificates of its authority are refused until a newer one is there",
+    "older": "the newer one that is in force stays",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class Worker:
         self._gateway: Gateway | None = None
         self._listener: Listener | None = None
         self._securing: asyncio.Task[None] | None = None
-        self._told_stale: list[Path] = []
+        self._told_lists: list[tuple[str, Path]] = []
         self._pool: UpstreamPool | None = None
         self._own: list[Endpoint] = []
         self._log: LogClient | None = None
@@ -83,7 +87,7 @@ class Worker:
         listener = self._listener
         before = listener.security if listener is not None else None
         tls = configuration.gateway.tls
-        security = load_security(tls) if tls is not None and before is not None else None
+        security = load_security(tls, before) if tls is not None and before is not None else None
         self._setup, self._configuration = setup, configuration
         if listener is not None:
             listener.pages = configuration.pages
@@ -136,6 +140,7 @@ class Worker:
             pages=self._configuration.pages,
             on_malformed=self._count_malformed,
             on_certificate=lambda what: self._meter.inc("cordon_client_certificates_total", (what,)),
+            on_failed_handshake=lambda why: self._meter.inc("cordon_failed_handshakes_total", (why,)),
         )
         host, _, port = settings.listen.rpartition(":")
         # Shared even where there is one worker: while it is renewed, another takes the calls.
@@ -174,17 +179,21 @@ class Worker:
         log.info("the certificates were read again")
 
     def _look_at_certificates(self, listener: Listener) -> None:
-        """Drain what stands on an expired certificate or an overdue list, and tell of such a list once."""
+        """Drain what stands on an expired certificate or an overdue list, and tell of a list's fault once."""
         security = listener.security
         if security is None or security.clients is None:
             return
         now = time.time_ns() // 1_000_000
         listener.lapsed(now)
-        stale = security.clients.lists.stale(now)
-        if stale != self._told_stale:
-            self._told_stale = stale
-            if stale:
-                log.error("revocation lists are overdue, their certificates are refused", files=list(map(str, stale)))
+        faults = security.clients.lists.faults(now)
+        if faults != self._told_lists:
+            for fault, path in [each for each in faults if each not in self._told_lists]:
+                log.error(f"a revocation list is {fault}", file=str(path), meaning=LIST_FAULTS[fault])
+            self._told_lists = faults
+            named = [{"fault": fault, "file": ascii(path.name)[1:-1][:200]} for fault, path in faults]
+            self._append({"kind": "tls.list_faults", "lists": named})
+        for fault in LIST_FAULTS:
+            self._meter.set("cordon_revocation_list_faults", [f for f, _ in faults].count(fault), (fault,))
 
     async def _now_and_then(self, gateway: Gateway, listener: Listener) -> None:
         last = time.monotonic()

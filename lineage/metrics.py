@@ -55,6 +55,12 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_connections": Definition("gauge", "Client connections of a worker."),
     "cordon_buffered_bytes": Definition("gauge", "Request and answer bytes that a worker holds."),
     "cordon_malformed_requests_total": Definition("counter", "Requests that never became a call.", ("code",)),
+    "cordon_failed_handshakes_total": Definition(
+        "counter", "TLS handshakes of the gateway's clients that failed, by reason.", ("reason",)
+    ),
+    "cordon_revocation_list_faults": Definition(
+        "gauge", "Revocation lists that are overdue, or older than the one in force and not taken.", ("fault",)
+    ),
     "cordon_client_certificates_total": Definition(
         "counter", "Connections where client certificates are taken, by what the certificate is.", ("certificate",)
     ),

@@ -31,6 +31,7 @@ KINDS: Final[frozenset[str]] = frozenset(
         "policy.rejected",
         "policy.server_lost",
         "policy.server_back",
+        "tls.list_faults",
         "alert.raised",
         "containment.applied",
         "containment.released",

@@ -8,5 +8,6 @@ In comes a configuration file, out come findings, each ok, warn or fail:
     bundle       the policy bundle, by the admission that it has to pass
     opa          the OPA server, where one decides
     storage      the data directory: who can read it, databases, the log and its writer
+    running      what the running workers have measured of their clients' TLS
     examine      runs them all
 """

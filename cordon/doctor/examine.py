@@ -10,6 +10,7 @@ from cordon.doctor import machine
 from cordon.doctor.bundle import examine_bundle
 from cordon.doctor.finding import Finding, fail, ok
 from cordon.doctor.opa import examine_opa
+from cordon.doctor.running import examine_running
 from cordon.doctor.settings import examine_settings
 from cordon.doctor.storage import examine_storage
 from cordon.errors import ConfigError
@@ -49,4 +50,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     examine_bundle,
     examine_opa,
     examine_storage,
+    examine_running,
 )

@@ -19,12 +19,16 @@ SHOWN_SECONDS: Final = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process that measures itself; alive if it did so within the last seconds."""
+    """One process that measures itself; alive if it did so within the last seconds.
+
+    `calls` and `handshakes` (TLS handshakes of clients that failed) are counted from its start.
+    """
 
     name: str
     age_ms: int
     alive: bool
     calls: int
+    handshakes: int
 
     @property
     def gateway(self) -> bool:
@@ -66,5 +70,9 @@ def log_state(deps: Deps) -> LogState:
 
 
 def _process(snapshot: dict[str, Any], age_ms: int) -> Process:
-    calls = sum(int(item["value"]) for item in snapshot["tallies"] if item["name"] == "cordon_calls_total")
-    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls)
+    calls, handshakes = (_sum(snapshot, f"cordon_{name}_total") for name in ("calls", "failed_handshakes"))
+    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls, handshakes)
+
+
+def _sum(snapshot: dict[str, Any], name: str) -> int:
+    return sum(int(item["value"]) for item in snapshot["tallies"] if item["name"] == name)

@@ -191,7 +191,7 @@ def test_upstreams_never_hear_a_clients_word_about_certificates(world: Place) ->
 # Who is not
 
 
-def handshake_fails(world: Place, shown: Issued) -> None:
+def handshake_fails(world: Place, shown: Issued | None) -> None:
     with pytest.raises((httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError, ssl.SSLError)):
         world.call(shown)
 
@@ -389,16 +389,58 @@ def test_the_doctor_and_the_metrics_tell_of_them(world: Place) -> None:
 
 def test_a_list_that_runs_out_while_it_serves_refuses_and_cuts(tmp_path: Path) -> None:
     with place(tmp_path) as world:
+        start = world.running.log.size()
         world.taken_up(lambda: world.lists(hours=8 / 3600))
         stream = Streaming(world, world.agent)
         assert stream.over.wait(12)
         assert "[DONE]" not in stream.text
         assert world.code(world.agent) == "crl_expired"
-        assert "revocation lists are overdue" in world.running.errors
+        assert "a revocation list is overdue" in world.running.errors
+        alert = world.running.until("alert.raised", start, detector="revocation")
+        assert alert["severity"] == "medium" and alert["summary"].startswith("below.crl is overdue")
         assert world.call(None, world.running.key("plain")).status_code == 200
         assert "is overdue by" in str(world.running.cli_at_fault("doctor"))
         world.taken_up(world.lists)
         assert world.call(world.agent).status_code == 200
+
+
+def test_an_older_list_that_is_as_well_signed_does_not_make_a_revoked_certificate_good(tmp_path: Path) -> None:
+    with place(tmp_path) as world:
+        lost = world.below.issue(AGENT)
+        old = world.below.revoke(since=-3)
+        world.taken_up(lambda: world.lists(lost))
+        start = world.running.log.size()
+        world.taken_up(lambda: save(world.directory / "below.crl", old))
+        assert world.code(lost) == "revoked_certificate"
+        assert world.call(world.agent).status_code == 200
+        alert = world.running.until("alert.raised", start, detector="revocation")
+        assert alert["severity"] == "high" and alert["summary"].startswith("below.crl is older")
+        wait_for(lambda: 'cordon_revocation_list_faults","labels":["older"],"value":1' in metrics(world), 10)
+        assert "older than the list in force" in str(world.running.cli_at_fault("doctor"))
+        world.taken_up(lambda: world.lists(lost))
+        mended = world.running.until("tls.list_faults", alert["index"])
+        assert mended["lists"] == []
+
+
+def metrics(world: Place) -> str:
+    return (world.running.data_dir / "run/metrics/gateway-0.json").read_text()
+
+
+def test_failed_handshakes_are_counted_by_reason_and_shown(tmp_path: Path) -> None:
+    with place(tmp_path, client_certificates="required") as world:
+        handshake_fails(world, world.below.issue(AGENT, days=-1))
+        handshake_fails(world, Authority("Other").issue(AGENT))
+        handshake_fails(world, None)
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(world.running.url.replace("https://", "http://"))
+
+        def told() -> str:
+            found = world.running.cli("doctor")["findings"]
+            return next(each["text"] for each in found if each["check"] == "tls")
+
+        wait_for(lambda: "4 handshakes failed" in told(), 10)
+        for reason in ("expired_certificate", "untrusted_certificate", "no_certificate", "plain_http"):
+            assert f"{reason} 1" in told()
 
 
 def test_where_certificates_are_required_nobody_connects_without(tmp_path: Path) -> None:

@@ -66,18 +66,20 @@ def hold(exchange: Exchange) -> None:
 
 
 class Listening:
-    """A running listener; `malformed` collects the codes of what never became a call."""
+    """A running listener; `malformed` collects the codes of what never became a call, `handshakes` why those failed."""
 
     def __init__(self, handler: Script, limits: Limits, tls: GatewayTls | None, interval: float) -> None:
         self.sweep = Sweep(interval)
         self.budget = Budget(limits.buffered)
         self.malformed: list[str] = []
         self.certificates: list[str] = []
+        self.handshakes: list[str] = []
         self.listener = Listener(
             handler, limits, self.sweep, self.budget,
             security=None if tls is None else load_security(tls),
             on_malformed=lambda _, code: self.malformed.append(code),
             on_certificate=self.certificates.append,
+            on_failed_handshake=self.handshakes.append,
         )  # fmt: skip
         self.port = 0
 

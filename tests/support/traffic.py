@@ -32,6 +32,7 @@ def call(
     reasons: tuple[Mapping[str, str], ...] = (),
     milliseconds: int = 42,
     final: bool = True,
+    restored: int = 0,
 ) -> str:
     """A call that went out and came back; its id."""
     facts = records.Facts(BOOT, new_call_id(), route, "POST", path, who, findings or {}, redacted or {}, "r1")
@@ -52,6 +53,7 @@ def call(
             model="gpt-4o-mini",
             milliseconds=milliseconds,
             final=final,
+            restored=restored,
         )
     )
     return facts.call

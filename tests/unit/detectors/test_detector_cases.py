@@ -73,5 +73,10 @@ def test_alerts_are_small_and_carry_their_evidence(detector: type[Detector], cas
 
 def test_detectors_that_are_turned_off_are_not_run() -> None:
     settings = Detection.model_validate({"refusal_burst": {"enabled": False}, "finding_volume": {"enabled": False}})
-    assert {detector.name for detector in detectors(settings)} == {"unfinished", "rejected", "policy_server"}
+    assert {detector.name for detector in detectors(settings)} == {
+        "unfinished",
+        "rejected",
+        "policy_server",
+        "revocation",
+    }
     assert {detector.name for detector in detectors(Detection())} == {detector.name for detector in DETECTORS}

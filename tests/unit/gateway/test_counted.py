@@ -14,7 +14,7 @@ def test_calls_are_counted_by_source_and_reason() -> None:
     for _ in range(5):
         unknown.count("192.0.2.1", "no_key")
     unknown.count("192.0.2.1", "unknown_key")
-    records = unknown.drain()
+    records = [record for record, _ in unknown.drain()]
     assert [(r["source"], r["reason"], r["count"]) for r in records] == [
         ("192.0.2.1", "no_key", 5),
         ("192.0.2.1", "unknown_key", 1),
@@ -27,7 +27,7 @@ def test_many_sources_are_counted_together_once_there_are_too_many() -> None:
     unknown = UnknownCallers("gateway-0-01J")
     for number in range(MOST_SOURCES + 500):
         unknown.count(f"192.0.2.{number}", "no_key")
-    records = unknown.drain()
+    records = [record for record, _ in unknown.drain()]
     assert len(records) == MOST_SOURCES + 1
     assert records[-1]["source"] == "others"
     assert sum(int(str(record["count"])) for record in records) == MOST_SOURCES + 500
@@ -46,7 +46,7 @@ def test_a_known_callers_refusals_have_a_record_each_up_to_a_number_and_are_coun
     assert single == [True] * SINGLE + [False] * 30
     assert known.is_single(facts("bot"), Refusal(403, "decision", "policy_failed", ""))
     assert known.is_single(facts("other"), REFUSED)
-    (record,) = known.drain()
+    ((record, _),) = known.drain()
     assert (record["principal"], record["stage"], record["reason"], record["count"]) == (
         "acme/bot", "decision", "refused", 30,
     )  # fmt: skip
@@ -54,3 +54,46 @@ def test_a_known_callers_refusals_have_a_record_each_up_to_a_number_and_are_coun
     assert encode(record)
     assert known.drain() == []
     assert known.is_single(facts("bot"), REFUSED)
+
+
+def test_what_the_log_did_not_take_is_in_the_next_record() -> None:
+    unknown = UnknownCallers("gateway-0-01J")
+    unknown.count("192.0.2.1", "no_key")
+    unknown.count("192.0.2.2", "no_key")
+    (first, give_back), (_, other) = unknown.drain()
+    unknown.count("192.0.2.1", "no_key")
+    give_back()
+    other()
+    records = [record for record, _ in unknown.drain()]
+    assert {(r["source"], r["count"]) for r in records} == {("192.0.2.1", 2), ("192.0.2.2", 1)}
+    assert all(int(str(r["interval_ms"])) >= int(str(first["interval_ms"])) for r in records)
+    assert unknown.drain() == []
+
+
+def test_what_is_given_back_again_and_again_stays_bounded() -> None:
+    unknown = UnknownCallers("gateway-0-01J")
+    for turn in range(3):
+        for number in range(MOST_SOURCES):
+            unknown.count(f"192.0.{turn}.{number}", "no_key")
+        drained = unknown.drain()
+        assert len(drained) <= MOST_SOURCES + 1
+        for _, give_back in drained:
+            give_back()
+    assert sum(int(str(record["count"])) for record, _ in unknown.drain()) == 3 * MOST_SOURCES
+
+
+def test_a_known_callers_sum_that_the_log_did_not_take_is_in_the_next_record() -> None:
+    known = KnownCallers()
+    for _ in range(SINGLE + 30):
+        known.is_single(facts("bot"), REFUSED)
+    ((_, give_back),) = known.drain()
+    give_back()
+    assert known.is_single(facts("bot"), REFUSED), "the next interval has records of its own again"
+    for _ in range(SINGLE + 4):
+        known.is_single(facts("bot"), REFUSED)
+    ((record, give_back),) = known.drain()
+    assert record["count"] == 35
+    give_back()
+    ((record, _),) = known.drain()
+    assert record["count"] == 35
+    assert known.drain() == []

@@ -18,6 +18,8 @@ from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.settings import Endpoint, Route
 from lineage.actions import Stamp, erase_tenant
+from lineage.client import LogClient
+from lineage.paths import Paths
 from lineage.record import encode
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
@@ -257,6 +259,27 @@ def test_no_identity_no_call(key: str) -> None:
         await world.settle()
         (record,) = world.records("call.refused")
         assert (record["stage"], record["count"], record["source"]) == ("identity", 1, "127.0.0.1")
+
+    play(scene)
+
+
+def test_counted_refusals_that_the_log_does_not_take_are_recorded_when_it_does() -> None:
+    async def scene(world: InProcess) -> None:
+        services = world.gateway._services
+        gone = await LogClient.connect(Paths(world.data_dir).socket)
+        await gone.close()
+        services.log = gone
+        for _ in range(3):
+            services.unknown.count("192.0.2.1", "no_key")
+            world.gateway.record_counted()
+            await asyncio.sleep(0)
+        assert world.records("call.refused") == []
+        services.log = world.log
+        world.gateway.record_counted()
+        world.gateway.record_counted()
+        await world.settle()
+        (record,) = world.records("call.refused")
+        assert (record["source"], record["count"]) == ("192.0.2.1", 3)
 
     play(scene)
 

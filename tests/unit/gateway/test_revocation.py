@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.revocation import MOST_BYTES, RevocationLists, load_list, to_ms
+from gateway.revocation import MOST_BYTES, RevocationList, RevocationLists, load_list, to_ms
 from tests.support.certificates import Authority, Issued, save
 
 ROOT = Authority()
@@ -80,8 +80,46 @@ def test_the_verdict_holds_until_the_first_list_is_due(tmp_path: Path) -> None:
     assert fault == ""
     assert 2.9 * HOUR < until - NOW < 3.1 * HOUR
     assert found.fault(chain(BELOW.issue()), until)[0] == "crl_expired"
-    assert found.stale(NOW) == []
-    assert found.stale(until) == [tmp_path / "1.crl"]
+    assert found.faults(NOW) == []
+    assert found.faults(until) == [("overdue", tmp_path / "1.crl")]
+
+
+def one(folder: Path, name: str, number: int | None, since: float, *revoked: Issued) -> RevocationList:
+    extension = None if number is None else x509.CRLNumber(number)
+    made = BELOW.revoke(*(each.certificate for each in revoked), since=since, extension=extension, critical=False)
+    return load_list(save(folder / name, made), [ROOT.certificate, BELOW.certificate], NOW)
+
+
+@pytest.mark.parametrize(
+    ("in_force", "saved", "older"),
+    [
+        ((5, -2), (6, -1), False),
+        ((5, -2), (5, -2), False),
+        ((5, -2), (4, -1), True),
+        ((5, -1), (6, -2), True),
+        ((5, -2), (None, -1), True),
+        ((None, -2), (5, -1), False),
+        ((None, -2), (None, -1), False),
+        ((None, -1), (None, -2), True),
+    ],
+)
+def test_an_older_list_does_not_replace_the_one_in_force(
+    tmp_path: Path, in_force: tuple[int | None, float], saved: tuple[int | None, float], older: bool
+) -> None:
+    thief = BELOW.issue()
+    path = save(tmp_path / "root.crl", ROOT.revoke())
+    of_root = load_list(path, [ROOT.certificate], NOW)
+    before = RevocationLists([of_root, one(tmp_path, "before.crl", *in_force, thief)])
+    now = RevocationLists([of_root, one(tmp_path, "now.crl", *saved)], before)
+    assert now.faults(NOW) == ([("older", tmp_path / "now.crl")] if older else [])
+    assert now.fault(chain(thief), NOW)[0] == ("revoked_certificate" if older else "")
+    again = RevocationLists([of_root, one(tmp_path, "now.crl", *saved)], now)
+    assert bool(again.older) == older, "what was kept is what the next one is compared with"
+
+
+def test_a_list_that_is_taken_out_of_the_configuration_does_not_stay(tmp_path: Path) -> None:
+    before = RevocationLists([one(tmp_path, "a.crl", 5, -1)])
+    assert RevocationLists([], before).fault(chain(BELOW.issue()), NOW)[0] == ""
 
 
 def test_without_any_list_nothing_is_checked() -> None:

@@ -188,6 +188,27 @@ def test_what_the_model_wrote_itself_is_still_found_and_masked_beside_what_is_re
     assert READERS["openai"](streamed(text, given, plan).data)["0/content"] == f"Ask {MAIL} or [EMAIL]. "
 
 
+def test_log_probabilities_keep_the_token_while_the_text_has_the_value() -> None:
+    given = issuer()
+    token = given.token("email", MAIL)
+    entries = [{"token": piece, "logprob": -0.5} for piece in ("Ask ", token[:7], token[7:], ".")]
+    choice = {"message": {"content": f"Ask {token}."}, "logprobs": {"content": entries}, "finish_reason": "stop"}
+    body = json.dumps({"choices": [choice]}).encode()
+    whole_body = inspect([body], plan=AnswerPlan(), media_type="application/json", restorer=restorer(given))
+    stream = openai_stream(random.Random(3), {"0/content": f"Ask {token}."}, logprobs=True, longest=4)
+    for result, logprobs in (
+        (whole_body, json.loads(whole_body.data)["choices"][0]["logprobs"]["content"]),
+        (inspect([stream.data], plan=AnswerPlan(), restorer=restorer(given)), None),
+    ):
+        data = result.data.decode()
+        if logprobs is None:
+            assert READERS["openai"](result.data)["0/content"] == f"Ask {MAIL}."
+            chunks = [json.loads(line[6:]) for line in data.splitlines() if line.startswith("data: {")]
+            choices = [choice for chunk in chunks for choice in chunk["choices"]]
+            logprobs = [each for choice in choices for each in (choice.get("logprobs") or {}).get("content") or ()]
+        assert "".join(entry["token"] for entry in logprobs) == f"Ask {token}."
+
+
 @pytest.mark.parametrize("value", ['pa"ss\\w0rd', "line\nline", "ü日", "</script>"])
 def test_arguments_of_tool_calls_stay_json_whatever_the_value(value: str) -> None:
     given = issuer()

@@ -76,6 +76,14 @@ def test_a_call_page_shows_all_its_records(admin, ids):
     assert '"payment_card": 1' in page
 
 
+def test_a_call_page_says_how_many_tokens_became_values_again(console, admin, ids):
+    for restored, told in ((3, "3 tokens of the answer became their values again"), (1, "1 token of"), (0, "")):
+        call = traffic.call(console, traffic.DESK, redacted={"email": "tokenise"}, restored=restored)
+        page = text_of(admin.get(f"/calls/{call}", headers=HTML))
+        assert told in page
+        assert ("became" in page) == bool(restored)
+
+
 @pytest.mark.parametrize(
     "path",
     ["/calls/x", "/calls/01JD0000000000000000000000", "/records/999999", "/alerts/x", "/containments/x", "/nowhere"],
