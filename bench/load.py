@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bench.systems import ROOT, System
+
+PATIENCE = 60
+"""Seconds until an answer that has not come is counted as failed."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,23 @@ class Measure:
     calls: int
 
 
+def length_for(one: Measure, seconds: int, calls: int, longest: int) -> int:
+    """How long a run has to be for so many calls, going by one of `seconds`; at least as long, at most `longest`.
+
+    A fifth is added, since a longer run is not evenly fast. Where nothing came back at all, the longest.
+    """
+    if one.calls >= calls:
+        return seconds
+    needed = math.ceil(seconds * 1.2 * calls / one.calls) if one.calls else longest
+    return max(seconds, min(longest, needed))
+
+
 def run(system: System, path: str, connections: int, seconds: int) -> Measure:
     """Load a system for some seconds over this many connections."""
     before = system.cpu_seconds()
-    command = ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "-s", "bench/chat.lua"]
+    # Unless it is told otherwise, it takes an answer that is 2 s late for a failure.
+    times = [f"-d{seconds}s", f"--timeout={PATIENCE}s"]
+    command = ["wrk", f"-t{min(2, connections)}", f"-c{connections}", *times, "-s", "bench/chat.lua"]
     url, model = system.target(path)
     stream = str(path.startswith("/stream")).lower()
     environment = os.environ | {"BENCH_KEY": system.key, "BENCH_MODEL": model, "BENCH_STREAM": stream}

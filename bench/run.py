@@ -3,7 +3,8 @@
 Everything runs on the same processors: load generator, upstream and the system measured. So absolute figures hold for
 that machine at that time; what can be compared are the ratios.
 Usage: python -m bench [--seconds 5] [--repeat 3] [--connections 1,16,64] [--workers 2] [--peers]
-    [--opa-threads 1] [--no-write]
+    [--fewest 1000] [--longest 180] [--opa-threads 1] [--no-write]
+A run in which fewer calls than --fewest came through is made again, as long as those need, at most --longest seconds.
 With --peers it measures Envoy with OPA, LiteLLM's proxy and a Rust proxy too, which scripts/peers gets.
 """
 
@@ -23,16 +24,45 @@ from pathlib import Path
 
 from bench.checks import check
 from bench.full import Everything, commit_milliseconds
-from bench.load import Measure, first_byte, median, run
+from bench.load import Measure, first_byte, length_for, median, run
 from bench.peers.systems import PEERS, EnvoyOpa
-from bench.report import LOADS, Key, absent, aims, aims_table, ratios, tables
+from bench.report import FEWEST_CALLS, LOADS, Key, absent, aims, aims_table, ratios, tables
 from bench.systems import ROOT, Direct, Nginx, PlainProxy, System, Upstream
 
 RESULTS = ROOT / "bench/RESULTS.md"
 
 
+class Lengths:
+    """How long each system is measured, in seconds: the same for all, but for those that are slow (`slow`)."""
+
+    def __init__(self, seconds: int, fewest: int, longest: int) -> None:
+        self.seconds = seconds
+        self.slow: dict[Key, int] = {}
+        self._fewest = fewest
+        self._longest = longest
+
+    def run(self, system: System, load: str, path: str, connections: int) -> Measure:
+        """Measure; again and longer where too few calls came through. What was learned holds for the next rounds."""
+        key = (load, connections, system.name)
+        seconds = self.slow.get(key, self.seconds)
+        found = run(system, path, connections, seconds)
+        needed = length_for(found, seconds, max(self._fewest, FEWEST_CALLS * connections), self._longest)
+        if needed > seconds:
+            self.slow[key] = needed
+            found = run(system, path, connections, needed)
+        return found
+
+    def told(self) -> str:
+        """What ran longer, for the report."""
+        longest: dict[str, int] = {}
+        for (_, _, name), seconds in self.slow.items():
+            longest[name] = max(seconds, longest.get(name, 0))
+        slow = ", ".join(f"{name} up to {seconds} s" for name, seconds in longest.items())
+        return f" Runs with fewer than {self._fewest:,} calls were made longer: {slow}." if slow else ""
+
+
 def measure(
-    systems: Sequence[System], connections: Sequence[int], seconds: int, repeat: int
+    systems: Sequence[System], connections: Sequence[int], repeat: int, lengths: Lengths
 ) -> tuple[dict[Key, Measure], dict[str, float]]:
     """Medians by load, connections and system; and the time to a stream's first byte by system."""
     runs: dict[Key, list[Measure]] = {}
@@ -42,7 +72,7 @@ def measure(
                 for system in systems:
                     told = f"round {round_number}/{repeat}: {load}, {count} connections, {system.name}"
                     print(f"{told:100}", end="\r", file=sys.stderr, flush=True)
-                    runs.setdefault((load, count, system.name), []).append(run(system, path, count, seconds))
+                    runs.setdefault((load, count, system.name), []).append(lengths.run(system, load, path, count))
     print(" " * 100, end="\r", file=sys.stderr)
     first = {system.name: first_byte(system, "/stream/chat/completions") for system in systems}
     return {key: median(measures) for key, measures in runs.items()}, first
@@ -73,6 +103,8 @@ def main() -> None:
     parser.add_argument("--connections", default="1,16,64")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--peers", action="store_true", help="measure the peers too (scripts/peers gets them)")
+    parser.add_argument("--fewest", type=int, default=1_000, help="calls that a run has to have")
+    parser.add_argument("--longest", type=int, default=180, help="seconds that a run takes at most for that")
     parser.add_argument("--opa-threads", type=int, default=1, help="GOMAXPROCS of the ext_authz server beside Envoy")
     parser.add_argument("--no-write", action="store_true", help="print only, leave bench/RESULTS.md as it is")
     options = parser.parse_args()
@@ -99,9 +131,11 @@ def main() -> None:
             if system is not upstream:
                 check(system)
         counts = [int(count) for count in options.connections.split(",")]
-        results, first = measure(systems, counts, options.seconds, options.repeat)
+        lengths = Lengths(options.seconds, options.fewest, options.longest)
+        results, first = measure(systems, counts, options.repeat, lengths)
         names = [kind.name for kind in peers]
         found = aims(results, names, commit_milliseconds(Path(name)))
+        where += lengths.told()
         beside = f"\n\n{ratios(results, names)}" if names else ""
         text = f"# Speed\n\n{where}\n\n{absent(missing_peers)}{aims_table(found)}{beside}\n\n{tables(results, first)}\n"
     print(text)

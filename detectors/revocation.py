@@ -11,9 +11,10 @@ from typing import Final, cast
 from detectors.alert import Alert
 from detectors.consumer import Emission, Fields
 from detectors.detector import Case, Detector, Facts, number, parse, text
+from detectors.settings import Severity
 
-SEVERITY: Final = {"overdue": "medium", "older": "high"}
-MEANING: Final = {
+SEVERITY: Final[Mapping[str, Severity]] = {"overdue": "medium", "older": "high"}
+MEANING: Final[Mapping[str, str]] = {
     "overdue": "is overdue: client certificates of its authority are refused",
     "older": "is older than the list in force and was not taken",
 }
@@ -64,7 +65,7 @@ def _alert(fault: str, file: str, index: int, at: int) -> Alert:
         severity=SEVERITY[fault],
         tenant="",
         subject_type="gateway",
-        subject="revocation",
+        subject=f"{file[:150]} ({fault})",  # one record can name several, and an id is made of subject and record
         summary=f"{file[:150]} {MEANING[fault]}",
         evidence=(index,),
         count=1,
@@ -78,11 +79,13 @@ def _faults(*named: str) -> Facts:
     return {"kind": "tls.list_faults", "at": 1, "lists": lists}
 
 
+_OVERDUE = _faults("overdue a.crl")
 Revocation.cases = (
-    Case("a list is overdue", [_faults("overdue a.crl")], ["revocation"]),
-    Case("by four workers", [_faults("overdue a.crl")] * 4, ["revocation"]),
-    Case("an older one was saved", [_faults("older a.crl")], ["revocation"]),
-    Case("then another one", [_faults("overdue a.crl"), _faults("overdue a.crl", "older b.crl")], ["revocation"] * 2),
-    Case("again when mended", [_faults("overdue a.crl"), _faults(), _faults("overdue a.crl")], ["revocation"] * 2),
+    Case("a list is overdue", [_OVERDUE], ["a.crl (overdue)"]),
+    Case("by four workers", [_OVERDUE] * 4, ["a.crl (overdue)"]),
+    Case("an older one was saved", [_faults("older a.crl")], ["a.crl (older)"]),
+    Case("two at once", [_faults("older a.crl", "overdue a.crl")], ["a.crl (older)", "a.crl (overdue)"]),
+    Case("then another", [_OVERDUE, _faults("overdue a.crl", "older b.crl")], ["a.crl (overdue)", "b.crl (older)"]),
+    Case("again after it was mended", [_OVERDUE, _faults(), _OVERDUE], ["a.crl (overdue)"] * 2),
     Case("all lists are in order", [_faults()]),
 )  # fmt: skip

@@ -71,6 +71,12 @@ def test_alerts_are_small_and_carry_their_evidence(detector: type[Detector], cas
         assert int(str(alert["since"])) <= int(str(alert["until"]))
 
 
+@pytest.mark.parametrize(("detector", "case"), ALL, ids=NAMES)
+def test_no_two_alerts_of_a_case_have_one_id(detector: type[Detector], case: Case) -> None:
+    ids = [alert["alert"] for alert in alerts(made(detector, case), case)]
+    assert len(set(ids)) == len(ids)
+
+
 def test_detectors_that_are_turned_off_are_not_run() -> None:
     settings = Detection.model_validate({"refusal_burst": {"enabled": False}, "finding_volume": {"enabled": False}})
     assert {detector.name for detector in detectors(settings)} == {
