@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
 
-.PHONY: help run demo venv servers test unit lint format types docs bench peers lock image clean
+.PHONY: help run demo venv servers test unit lint format types docs picture bench peers lock image clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -51,8 +51,11 @@ format: venv  ## Put the code into its format
 types: venv  ## Static types, strictly
 	$(BIN)/mypy
 
-docs: venv  ## Write the generated references again (configuration, metrics, commands, refusals)
+docs: venv  ## Write the generated references again (configuration, metrics, commands, refusals, errors)
 	$(BIN)/python -m cordon.reference docs/reference
+
+picture: venv servers  ## Draw the README's picture again, from a real session
+	$(BIN)/python -m bench.picture
 
 bench: venv servers  ## Measure beside nginx and write bench/RESULTS.md
 	$(BIN)/python -m bench
