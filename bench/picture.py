@@ -106,7 +106,7 @@ def console(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def signed_in(browser: Browser, link: str, scheme: str, state: Any = None) -> tuple[bytes, Any]:
-    """The page of calls as a browser with this colour scheme shows it (PNG), and the browser's session for the next one."""
+    """The page of calls as a browser with this colour scheme shows it (PNG), and its session for the next one."""
     size: Any = {"width": WIDTH, "height": CONSOLE_HEIGHT}
     context = browser.new_context(
         viewport=size, device_scale_factor=SCALE, color_scheme=scheme, storage_state=state  # type: ignore[arg-type]

@@ -18,13 +18,11 @@ def gateway_url(config: Config) -> str:
 
 
 def error_pages(config: Config) -> str:
-    """The address below which callers find a page on each refusal code; empty where they could not reach it.
+    """The address below which callers find a page on each refusal code; empty where they are not to be told one.
 
-    Callers from elsewhere are sent to no loopback address, and nobody to a wildcard or a port that is not fixed.
+    That is the address that the operator gave out for the console, or its loopback address where the gateway has none
+    but loopback callers: nobody learns from a refusal where an internal server listens.
     """
-    control = config.control
-    if not control.public_url:
-        local = config.gateway.listen.rpartition(":")[0].strip("[]") in LOOPBACK
-        if control.port == 0 or control.host in {"0.0.0.0", "::"} or (control.host in LOOPBACK and not local):  # noqa: S104
-            return ""
-    return f"{console_url(config)}/errors/"
+    control, gateway = config.control, config.gateway
+    local = control.host in LOOPBACK and gateway.listen.rpartition(":")[0].strip("[]") in LOOPBACK
+    return f"{console_url(config)}/errors/" if control.public_url or (local and control.port) else ""

@@ -117,8 +117,8 @@ def refusals() -> str:
         "",
         "A refused call is answered in `application/problem+json` (RFC 9457): `type` is `urn:cordon:refusal:CODE`, and "
         "`status`, `detail`, `stage`, `reasons` and `call` say the rest; `help` is the address of the code's page on "
-        "the control server, `/errors/CODE`, which needs no sign-in. It is told where callers can reach that server: "
-        "with `control.public_url`, or where both listen on the same machine. On a model route the same is told in the "
+        "the control server, `/errors/CODE`, which needs no sign-in. It is told where `control.public_url` "
+        "is set, or where gateway and control server both listen on loopback. On a model route the same is told in the "
         "vendor's own error shape, so that its SDK raises its usual exception; OpenAI's has the code as `error.code`, "
         "Anthropic's has the text alone. In the log, `call.refused` has the `stage`, and the code as the `rule` of its "
         "reason where policy gave none of its own.",

@@ -21,7 +21,9 @@ class Control(Settings):
     tls: Tls | None = Field(None, description="certificate of the console; required unless it listens on loopback")
     public_url: str = Field(
         "",
-        description="the console's address where a proxy that ends TLS stands in front, such as https://cordon.example",
+        description="the console's address where a proxy that ends TLS stands in front, such as "
+        "https://cordon.example; refused callers are told of it, for its page on the refusal's code "
+        "(/errors/CODE), which needs no sign-in",
     )
     allowed_hosts: tuple[HostName, ...] = Field(
         (), description="further host names that requests may name; those of listen and public_url always may"

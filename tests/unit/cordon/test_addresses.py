@@ -1,4 +1,4 @@
-"""Where refused callers are sent to read more: to the control server, and only where they can reach it."""
+"""Where refused callers are sent to read more: only to an address that they may know."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ CASES = [
     ({"listen": "[::]:8080"}, {"listen": "[::1]:8081"}, ""),
     ({"listen": "[::1]:8080"}, {"listen": "[::1]:8081"}, "http://[::1]:8081/errors/"),
     ({}, {"listen": "127.0.0.1:0"}, ""),
-    ({"listen": "0.0.0.0:8080"}, {"listen": "10.0.0.7:8081", "unsafe_plain_http": True}, "http://10.0.0.7:8081/errors/"),
+    ({"listen": "0.0.0.0:8080"}, {"listen": "10.0.0.7:8081", "unsafe_plain_http": True}, ""),
+    ({}, {"listen": "10.0.0.7:8081", "unsafe_plain_http": True}, ""),
     ({}, {"listen": "0.0.0.0:1", "allowed_hosts": ["cordon.example"], "unsafe_plain_http": True}, ""),
 ]  # fmt: skip
 
