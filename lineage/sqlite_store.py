@@ -129,10 +129,12 @@ class SqliteStore(SqliteSource):
         make_private_file(path)
         try:
             create(path)
+            super().__init__(path)
+            self._file = path.stat().st_ino
         except FAILURES as error:
             raise unavailable(path, error) from error
-        super().__init__(path)
-        self._file = path.stat().st_ino
+        except OSError as error:
+            raise LogUnavailable(f"{path}: {error.strerror}") from error
         self._db.execute("PRAGMA query_only=OFF")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
         self._db.execute("PRAGMA busy_timeout=250")
@@ -193,6 +195,9 @@ class SqliteStore(SqliteSource):
             db.execute("COMMIT")
         except BaseException as error:
             self._roll_back()
+            if (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_READONLY"):
+                # SQLite opens a file read-only where opening it to write failed, and that for good: open it anew.
+                self._db.close()
             if isinstance(error, FAILURES):
                 raise unavailable(self._path, error) from error
             raise
