@@ -6,7 +6,8 @@ import asyncio
 import errno
 import itertools
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ class Acknowledged:
             assert {index: stored[index] for index in self.records} == self.records
             report = verify(reader, [load_verifier(data_dir)])
         assert report.wrong == 0, report.lines()
+
+
+@contextmanager
+def shimmed_ledger() -> Iterator[tuple[Path, Shim, RemoteLedger]]:
+    """A data directory and a ledger of it under the shim, for the length of the block."""
+    with data_directory(memory=True) as data_dir, shimmed("cordon-log.db", data_dir) as shim:
+        with remote_ledger(data_dir) as ledger:
+            yield data_dir, shim, ledger
 
 
 def step(ledger: RemoteLedger, name: str, acknowledged: Acknowledged) -> None:
@@ -106,13 +115,21 @@ def go_on(ledger: RemoteLedger, acknowledged: Acknowledged) -> None:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: errno.errorcode[error])
 def test_whichever_call_fails_nothing_acknowledged_is_lost_and_the_log_verifies(error: int) -> None:
-    with data_directory() as data_dir, shimmed("cordon-log.db", data_dir) as shim, remote_ledger(data_dir) as ledger:
+    with (
+        data_directory(memory=True) as data_dir,
+        shimmed("cordon-log.db", data_dir) as shim,
+        remote_ledger(data_dir) as ledger,
+    ):
         acknowledged = Acknowledged()
         calls_of_each_step(ledger, acknowledged, shim)
         sites = calls_of_each_step(ledger, acknowledged, shim)
-        assert {("append", "write"), ("append", "sync"), ("checkpoint", "sync"), ("tidy", "write"), ("tidy", "sync")} <= (
-            sites.keys()
-        )
+        assert {
+            ("append", "write"),
+            ("append", "sync"),
+            ("checkpoint", "sync"),
+            ("tidy", "write"),
+            ("tidy", "sync"),
+        } <= (sites.keys())
         failed = 0
         for at, count in sites.items():
             for nth in range(count):
@@ -125,7 +142,7 @@ def test_whichever_call_fails_nothing_acknowledged_is_lost_and_the_log_verifies(
 def test_a_log_whose_making_failed_at_any_call_is_made_by_the_next_start(error: int) -> None:
     """The first start: the file, its tables and its first records."""
     failed = 0
-    with data_directory() as home, shimmed("cordon-log.db") as shim, remote_ledger(home) as ledger:
+    with data_directory(memory=True) as home, shimmed("cordon-log.db") as shim, remote_ledger(home) as ledger:
         for call in ("open", "write", "sync", "lock", "map", "truncate", "unlink"):
             for nth in itertools.count(0, 2):
                 data_dir = home / f"{call}-{nth}"
@@ -179,14 +196,18 @@ def test_a_writer_goes_on_after_any_call_of_its_commits_failed() -> None:
         writer.join()
         acknowledged.check(data_dir)
 
-    with data_directory() as data_dir, shimmed("cordon-log.db", data_dir) as shim:
+    with data_directory(memory=True) as data_dir, shimmed("cordon-log.db", data_dir) as shim:
         asyncio.run(asyncio.wait_for(scenario(data_dir, shim), 60))
 
 
 def test_the_shim_does_what_it_is_told(tmp_path: Path) -> None:
     """A shim that fails nothing would let the tests above pass."""
     assert os.environ.get("LD_PRELOAD") is None
-    with data_directory() as data_dir, shimmed("cordon-log.db", data_dir) as shim, remote_ledger(data_dir) as ledger:
+    with (
+        data_directory(memory=True) as data_dir,
+        shimmed("cordon-log.db", data_dir) as shim,
+        remote_ledger(data_dir) as ledger,
+    ):
         ledger("open")
         shim.arm("sync", 0, errno.EIO)
         with pytest.raises(LedgerFailed, match="the disk reports an error"):

@@ -1,4 +1,4 @@
-"""A ledger in a process of its own, told what to do one step at a time: to let its system calls fail and not one's own."""
+"""A ledger in a process of its own, told each step: so that its system calls fail, not the test's own."""
 
 from __future__ import annotations
 
