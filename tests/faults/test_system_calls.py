@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -58,9 +58,8 @@ class Acknowledged:
 @contextmanager
 def shimmed_ledger() -> Iterator[tuple[Path, Shim, RemoteLedger]]:
     """A data directory and a ledger of it under the shim, for the length of the block."""
-    with data_directory(memory=True) as data_dir, shimmed("cordon-log.db", data_dir) as shim:
-        with remote_ledger(data_dir) as ledger:
-            yield data_dir, shim, ledger
+    with data_directory(memory=True) as data_dir, shimmed("cordon-log.db", data_dir) as shim, ExitStack() as stack:
+        yield data_dir, shim, stack.enter_context(remote_ledger(data_dir))
 
 
 def step(ledger: RemoteLedger, name: str, acknowledged: Acknowledged) -> None:

@@ -55,14 +55,19 @@ class Load:
                 try:
                     kinds[turn % len(kinds)](client)
                 except httpx.HTTPError:
-                    self.errors += 1
+                    self._failed()
                 turn += 1
+
+    def _failed(self) -> None:
+        """A caller who is refused waits a moment, as clients do, or the refusals would be all that is served."""
+        self.errors += 1
+        self._stop.wait(0.05)
 
     def _note(self, answer: httpx.Response, complete: bool) -> None:
         if answer.status_code == 200:
             (self.complete if complete else self.broken).append(answer.headers["x-cordon-call"])
         else:
-            self.errors += 1
+            self._failed()
 
     def _connector(self, client: httpx.Client) -> None:
         answer = client.get("/crm/customers/1001")
