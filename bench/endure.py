@@ -32,16 +32,24 @@ def endure(gateway: Cordon, load: Load, kills: int, chance: random.Random) -> Co
         time.sleep(chance.uniform(SHORTEST, LONGEST))
         name = chance.choice(PARTS)
         deadline = time.monotonic() + PATIENCE
-        while name not in gateway.processes():
+        while not _kill(gateway, name):
             if time.monotonic() > deadline:
                 raise AssertionError(f"{name} does not come back:\n{gateway.errors[-3_000:]}")
             time.sleep(0.05)
-        gateway.kill(name)
         killed[name] += 1
         if sum(killed.values()) % TOLD_EVERY == 0:
             done = f"{sum(killed.values()):>6,} kills  {len(load.complete):>8,} complete answers"
             print(f"{done}  {load.errors:>8,} refused or broken off", file=sys.stderr, flush=True)
     return killed
+
+
+def _kill(gateway: Cordon, name: str) -> bool:
+    """Whether the process was there to be killed."""
+    try:
+        gateway.kill(name)
+    except (KeyError, ProcessLookupError):
+        return False
+    return True
 
 
 def main() -> None:
