@@ -36,7 +36,7 @@ class SqliteSource:
         if not path.exists():
             raise LogUnavailable(f"there is no log at {path} yet; `cordon up` makes it")
         self._db = connect(path)
-        with self._reading():
+        with self._opening(), self._reading():
             check_format(self._db, path)
             self._db.execute("PRAGMA query_only=ON")
 
@@ -102,6 +102,15 @@ class SqliteSource:
             self._db.close()
 
     @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Leave no connection behind where opening fails."""
+        try:
+            yield
+        except BaseException:
+            self._db.close()
+            raise
+
+    @contextmanager
     def _reading(self) -> Iterator[None]:
         with self._turn:
             try:
@@ -130,16 +139,17 @@ class SqliteStore(SqliteSource):
         try:
             create(path)
             super().__init__(path)
-            self._file = path.stat().st_ino
+            with self._opening():
+                self._file = path.stat().st_ino
+                self._db.execute("PRAGMA query_only=OFF")
+                self._db.execute("PRAGMA wal_autocheckpoint=0")
+                self._db.execute("PRAGMA busy_timeout=250")
+                self._epoch = 0
+                self.pulse()
         except FAILURES as error:
             raise unavailable(path, error) from error
         except OSError as error:
             raise LogUnavailable(f"{path}: {error.strerror}") from error
-        self._db.execute("PRAGMA query_only=OFF")
-        self._db.execute("PRAGMA wal_autocheckpoint=0")
-        self._db.execute("PRAGMA busy_timeout=250")
-        self._epoch = 0
-        self.pulse()
         self._copier: threading.Thread | None = None
         self._wal_pages = 0
         self._uncopied = 0
