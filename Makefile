@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
 
-.PHONY: help run demo venv servers test unit lint format types docs picture bench peers lock image clean
+.PHONY: help run demo venv servers test unit lint format types docs picture bench peers endure lock image clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -63,6 +63,11 @@ bench: venv servers  ## Measure beside nginx and write bench/RESULTS.md
 peers: venv servers  ## Measure beside Envoy with OPA, LiteLLM and a Rust proxy too (builds them once: some 15 minutes)
 	@scripts/peers
 	$(BIN)/python -m bench --peers
+
+KILLS ?= 1000
+SEED ?=
+endure: venv  ## Kill processes of a Cordon under load, a thousand times (KILLS=, SEED=), and check its promises
+	$(BIN)/python -m bench.endure --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 lock: venv  ## Resolve the dependencies again into the lock files, hashes and no addresses
 	@scripts/lock $(BIN)/uv

@@ -2,22 +2,28 @@
 
 It is asked on every call, and again on every change.
 
-A containment ends by itself when its time is over; nobody has to be there to lift it.
+A containment ends by itself when its time is over; nobody has to be there to lift it. Its time is a length: a wall
+clock that is set neither ends it early nor keeps it (see `lineage.clock`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lineage.clock import Terms
 from lineage.control import Containment, ControlState
 
 
 class Isolation:
-    """The containments of one control state, by their target, and its erased tenants."""
+    """The containments of one control state, by their target, and its erased tenants.
 
-    __slots__ = ("_endpoints", "_erased", "_principals")
+    `terms` has taken up the same state.
+    """
 
-    def __init__(self, state: ControlState) -> None:
+    __slots__ = ("_endpoints", "_erased", "_principals", "_terms")
+
+    def __init__(self, state: ControlState, terms: Terms) -> None:
+        self._terms = terms
         self._erased = state.erased
         self._principals: dict[str, list[Containment]] = {}
         self._endpoints: dict[str, list[Containment]] = {}
@@ -29,17 +35,13 @@ class Isolation:
         """Whether this tenant was erased: nothing is done for it any more."""
         return tenant in self._erased
 
-    def principal(self, principal: str, now: int) -> Containment | None:
-        """The containment of this principal that is in force at `now` (ms since the epoch)."""
-        return _in_force(self._principals.get(principal, ()), now)
+    def principal(self, principal: str) -> Containment | None:
+        """The containment of this principal that is in force now."""
+        return self._in_force(self._principals.get(principal, ()))
 
-    def endpoint(self, endpoint: str, now: int) -> Containment | None:
-        """The containment of this endpoint that is in force at `now` (ms since the epoch)."""
-        return _in_force(self._endpoints.get(endpoint, ()), now)
+    def endpoint(self, endpoint: str) -> Containment | None:
+        """The containment of this endpoint that is in force now."""
+        return self._in_force(self._endpoints.get(endpoint, ()))
 
-
-def _in_force(containments: Iterable[Containment], now: int) -> Containment | None:
-    for containment in containments:
-        if containment.until > now:
-            return containment
-    return None
+    def _in_force(self, containments: Iterable[Containment]) -> Containment | None:
+        return next((held for held in containments if self._terms.in_force(held)), None)

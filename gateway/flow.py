@@ -33,6 +33,7 @@ from gateway.relay import Declined, Relay, undecided
 from gateway.routing import ordered, repeatable, upstream_target
 from gateway.settings import Endpoint
 from gateway.tracing import continued
+from lineage.clock import Terms, latest
 from lineage.control import ControlState
 from lineage.errors import LineageError
 from lineage.record import encode
@@ -49,7 +50,8 @@ class Gateway:
     def __init__(self, services: Services, setup: Setup) -> None:
         self._services = services
         self._live: dict[str, Call] = {}
-        self._isolation = Isolation(services.log.control)
+        self._terms = Terms(services.log.control)
+        self._isolation = Isolation(services.log.control, self._terms)
         self._keys = _key_ids(services.log.control)
         self.setup = setup
 
@@ -79,7 +81,8 @@ class Gateway:
 
     def on_control(self, state: ControlState) -> None:
         """Containments or keys have changed: live calls of whoever is contained or revoked are cut at once."""
-        self._isolation = Isolation(state)
+        self._terms.take_up(state)
+        self._isolation = Isolation(state, self._terms)
         self._keys = _key_ids(state)
         self.check_live()
 
@@ -115,7 +118,7 @@ class Gateway:
             call.exchange.dialect = call.route.dialect
         key_header = "authorization" if found is None else call.route.key_header
         keys = self._services.log.control.keys
-        call.principal = caller(head, key_header, call.exchange.peer, keys, setup.tenants, _now())
+        call.principal = caller(head, key_header, call.exchange.peer, keys, setup.tenants, latest())
         call.facts.principal = call.principal
         call.facts.trace, call.traceparent = continued(head.value(b"traceparent"))
         self._check_standing(call)
@@ -127,15 +130,14 @@ class Gateway:
 
     def _check_standing(self, call: Call) -> None:
         """Whether the tenant, key and certificate still stand, and neither principal nor endpoint is isolated."""
-        now = _now()
         if self._isolation.is_erased(call.principal.tenant):
             raise Refusal(
                 403, "identity", "tenant_erased", "This tenant was erased; nothing is called for it any more."
             )
-        confirm(call.principal, call.exchange.peer, self._keys, now)
-        found = self._isolation.principal(call.principal.id, now)
+        confirm(call.principal, call.exchange.peer, self._keys, latest())
+        found = self._isolation.principal(call.principal.id)
         if found is None and call.endpoint:
-            found = self._isolation.endpoint(call.endpoint, now)
+            found = self._isolation.endpoint(call.endpoint)
         if found is not None:
             what = "This caller" if found.target_type == "principal" else "This endpoint"
             detail = f"{what} is isolated ({found.id}); an analyst can release it on the console."
@@ -221,8 +223,7 @@ class Gateway:
         return content
 
     def _candidates(self, call: Call) -> list[Endpoint]:
-        now = _now()
-        free = [e for e in call.route.endpoints if self._isolation.endpoint(e.id, now) is None]
+        free = [e for e in call.route.endpoints if self._isolation.endpoint(e.id) is None]
         if not free:
             raise Refusal(503, "containment", "contained", "Every endpoint of this route is isolated; see the console.")
         return free
@@ -356,7 +357,3 @@ def _key_ids(state: ControlState) -> frozenset[str]:
 
 def _reasons(refusal: Refusal) -> list[dict[str, str]]:
     return [dict(reason) for reason in refusal.reasons] or [{"rule": refusal.code, "detail": refusal.detail}]
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -28,6 +28,7 @@ from gateway.tls import Security, load_security
 from gateway.tokens import TokenService
 from gateway.upstream import UpstreamPool
 from lineage.client import LogClient
+from lineage.clock import latest
 from lineage.control import ControlState
 from lineage.keys import load_master_key
 from lineage.metrics import Meter
@@ -183,7 +184,7 @@ class Worker:
         security = listener.security
         if security is None or security.clients is None:
             return
-        now = time.time_ns() // 1_000_000
+        now = latest()
         listener.lapsed(now)
         faults = security.clients.lists.faults(now)
         if faults != self._told_lists:

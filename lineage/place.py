@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lineage.errors import LogUnavailable
 from lineage.paths import Paths
 from lineage.sqlite_store import SqliteSource, SqliteStore
 from lineage.store import LogSource, LogStore
@@ -42,9 +43,12 @@ class LogPlace:
         return f"log in the {describe(self.database)}"
 
     def exists(self) -> bool:
-        """Say whether there is a log; LogUnavailable when the database does not answer."""
+        """Say whether there is a log; LogUnavailable when the database does not answer, or the disk."""
         if not self.remote:
-            return Paths(self.data_dir).log.exists()
+            try:
+                return Paths(self.data_dir).log.exists()
+            except OSError as error:
+                raise LogUnavailable(f"{self.name}: {error.strerror}") from error
         from lineage.postgres_store import log_exists
 
         return log_exists(self.database)

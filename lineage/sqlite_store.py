@@ -36,7 +36,7 @@ class SqliteSource:
         if not path.exists():
             raise LogUnavailable(f"there is no log at {path} yet; `cordon up` makes it")
         self._db = connect(path)
-        with self._reading():
+        with self._opening(), self._reading():
             check_format(self._db, path)
             self._db.execute("PRAGMA query_only=ON")
 
@@ -102,6 +102,15 @@ class SqliteSource:
             self._db.close()
 
     @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Leave no connection behind where opening fails."""
+        try:
+            yield
+        except BaseException:
+            self._db.close()
+            raise
+
+    @contextmanager
     def _reading(self) -> Iterator[None]:
         with self._turn:
             try:
@@ -129,15 +138,18 @@ class SqliteStore(SqliteSource):
         make_private_file(path)
         try:
             create(path)
+            super().__init__(path)
+            with self._opening():
+                self._file = path.stat().st_ino
+                self._db.execute("PRAGMA query_only=OFF")
+                self._db.execute("PRAGMA wal_autocheckpoint=0")
+                self._db.execute("PRAGMA busy_timeout=250")
+                self._epoch = 0
+                self.pulse()
         except FAILURES as error:
             raise unavailable(path, error) from error
-        super().__init__(path)
-        self._file = path.stat().st_ino
-        self._db.execute("PRAGMA query_only=OFF")
-        self._db.execute("PRAGMA wal_autocheckpoint=0")
-        self._db.execute("PRAGMA busy_timeout=250")
-        self._epoch = 0
-        self.pulse()
+        except OSError as error:
+            raise LogUnavailable(f"{path}: {error.strerror}") from error
         self._copier: threading.Thread | None = None
         self._wal_pages = 0
         self._uncopied = 0
@@ -193,6 +205,9 @@ class SqliteStore(SqliteSource):
             db.execute("COMMIT")
         except BaseException as error:
             self._roll_back()
+            if (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_READONLY"):
+                # SQLite opens a file read-only where opening it to write failed, and that for good: open it anew.
+                self._db.close()
             if isinstance(error, FAILURES):
                 raise unavailable(self._path, error) from error
             raise

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from lineage.settings import Settings
 
 RULE_PATH = r"^data(\.[a-zA-Z_][a-zA-Z0-9_]*)+$"
+_OF_OPA = ("url", "push", "credential", "ca", "deadline_ms", "connections")
 
 
 class Policy(Settings):
@@ -63,7 +64,8 @@ class Policy(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.engine == "embedded":
-            idle = {"url", "push", "credential", "ca", "deadline_ms", "connections"} & self.model_fields_set
+            # Other than the default, not named: the supervisor hands its processes every setting by name.
+            idle = [name for name in _OF_OPA if getattr(self, name) != type(self).model_fields[name].default]
             if idle:
                 raise ValueError(f"{', '.join(sorted(idle))} belong to engine: opa, and the engine is embedded")
             return self

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from enum import Enum
 from typing import Annotated, Any, Final
@@ -21,6 +20,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from lineage.actions import KEY_PREFIX, key_digest
+from lineage.clock import latest
 from siem.console.deps import Deps
 from siem.console.errors import Forbidden, NotSignedIn
 from siem.console.roles import Permission
@@ -189,7 +189,7 @@ def reader(request: Request, deps: Deps) -> bool:
     key = deps.journal.control.keys.get(digest)
     if key is None or key.kind != "reader" or not hmac.compare_digest(key.digest, digest):
         return False
-    return key.expires is None or key.expires > time.time_ns() // 1_000_000
+    return key.expires is None or key.expires > latest()
 
 
 def _check_intended(request: Request) -> None:

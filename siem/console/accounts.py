@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, up
 
 from lineage import actions
 from lineage.actions import AccountChange, ActionError, Record, Stamp
+from lineage.clock import latest
 from siem.console.errors import Conflict, Forbidden, Invalid, NotFound, invalid
 from siem.console.passwords import check_password, hash_password, verify_password
 from siem.console.roles import ROLES, Permission, permissions
@@ -69,7 +69,7 @@ class Accounts:
         boot: str,
         *,
         invitation_seconds: float = INVITATION_SECONDS,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], int] = latest,
     ) -> None:
         self._engine = engine
         self._append = append

@@ -6,7 +6,6 @@ Each becomes one record, and is done once that record is durable; API and pages 
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from typing import Any
 
 from lineage import actions
 from lineage.actions import ActionError, KeyKind, TargetType, UnknownTarget
-from lineage.control import ApiKey, Containment, ControlState
+from lineage.clock import Terms
+from lineage.control import ApiKey, Containment
 from lineage.reader import LogReader
 from lineage.record import decode
 from siem.console.errors import Conflict, NotFound, invalid
@@ -59,10 +59,18 @@ class Operations:
         self._journal = journal
         self._reader = reader
         self._turn = threading.Lock()
+        self._looking = threading.Lock()
+        self._seen = journal.control
+        self._terms = Terms(self._seen)
 
     def in_force(self) -> list[Containment]:
-        """Containments that hold now, the newest first."""
-        return sorted(_in_force(self._journal.control), key=lambda held: held.since, reverse=True)
+        """Containments that hold now, as the workers judge it, the newest first."""
+        with self._looking:
+            if self._journal.control is not self._seen:
+                self._seen = self._journal.control
+                self._terms.take_up(self._seen)
+            found = filter(self._terms.in_force, self._seen.containments.values())
+            return sorted(found, key=lambda held: held.since, reverse=True)
 
     def tenants(self, configured: Iterable[str]) -> list[Tenant]:
         """The configured tenants and the erased ones, by id."""
@@ -109,7 +117,7 @@ class Operations:
     def release(self, containment: str, *, reason: str, by: str) -> None:
         """End a containment; `Conflict` if it has ended already, `NotFound` if there never was one."""
         with self._acting():
-            known = {held.id for held in _in_force(self._journal.control)}
+            known = {held.id for held in self.in_force()}
             try:
                 record = actions.release_containment(
                     self._journal.stamp(), containment=containment, by=by, reason=reason, known=known
@@ -162,11 +170,6 @@ class Operations:
                 yield
         except ActionError as error:
             raise invalid(error) from error
-
-
-def _in_force(control: ControlState) -> list[Containment]:
-    now = time.time_ns() // 1_000_000
-    return [held for held in control.containments.values() if held.until > now]
 
 
 def _applied(record: Mapping[str, Any]) -> Containment:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Engine, delete, func, insert, select, update
 
+from lineage.clock import latest
 from siem.console.accounts import digest
 from siem.console.roles import Permission, permissions
 from siem.console.tables import ACCOUNTS, SESSIONS
@@ -50,7 +50,7 @@ class Sessions:
         *,
         longest_ms: int,
         idle_ms: int,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], int] = latest,
     ) -> None:
         self._engine = engine
         self.longest_ms = longest_ms

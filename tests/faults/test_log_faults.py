@@ -278,12 +278,13 @@ def test_a_commit_that_the_disk_took_but_called_failed_is_known_before_the_next_
     real = SqliteStore.append
     failing = True
 
-    def liar(store: SqliteStore, *arguments: object) -> None:
+    def liar(store: SqliteStore, *arguments: object) -> object:
         nonlocal failing
-        real(store, *arguments)  # type: ignore[arg-type]
+        placed = real(store, *arguments)  # type: ignore[arg-type]
         if failing:
             failing = False
             raise LogUnavailable("log.db: the disk reports an error")
+        return placed
 
     async def scenario(data_dir: Path) -> None:
         async with running_writer(data_dir):

@@ -34,6 +34,17 @@ def problems(tmp_path: Path, text: str, **environment: str) -> list[str]:
     return [problem.at("cordon.yaml") for problem in caught.value.problems]
 
 
+def test_a_configuration_survives_the_way_to_the_processes(tmp_path: Path) -> None:
+    """The supervisor hands it over as JSON, in which every setting is named."""
+    config = loaded(tmp_path, MINIMAL)
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_setting_of_an_opa_server_beside_the_embedded_engine_is_refused(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, MINIMAL.replace("{bundle: .}", "{bundle: ., deadline_ms: 9}"))
+    assert "deadline_ms belong to engine: opa" in problem
+
+
 def test_a_minimal_file_is_completed_by_defaults(tmp_path: Path) -> None:
     config = loaded(tmp_path, MINIMAL)
     assert config.gateway.listen == "127.0.0.1:8080"

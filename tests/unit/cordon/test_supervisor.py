@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cordon import child as child_module
+from cordon.channel import DESCRIPTOR
 from cordon.child import PAUSES, PROVEN_SECONDS, Backoff
 from cordon.config import Config, load
 from cordon.errors import SupervisorError
@@ -323,6 +324,24 @@ def test_a_process_that_never_beats_is_given_up(tmp_path: Path, monkeypatch: pyt
         )
         child.start()
         assert "stuck" in await child.started()
+        await child.stop(0.1)
+
+    asyncio.run(scene())
+
+
+def test_a_start_may_be_silent_after_its_first_beat_but_not_what_works() -> None:
+    """The imports of a part hold its beats up, for long where the machine is busy."""
+    beating = (
+        f"import os, socket, time; s = socket.socket(fileno=int(os.environ[{DESCRIPTOR!r}])); "
+        """s.sendall(b'{"beat":1}\\n'); time.sleep(1.5); s.sendall(b'{"ready":{}}\\n'); time.sleep(60)"""
+    )
+
+    async def scene() -> None:
+        role = Role("gateway", 0, silence=0.3)
+        child = child_module.Child(role, 0, b"{}", lambda _role, _slot: [sys.executable, "-c", beating])
+        child.start()
+        assert await child.started() == ""
+        await until(lambda: child.failure == "its event loop was stuck", 5)
         await child.stop(0.1)
 
     asyncio.run(scene())

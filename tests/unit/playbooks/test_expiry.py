@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lineage.actions import Stamp, apply_containment
 from lineage.record import encode
-from playbooks.expiry import expire, over
+from playbooks.expiry import expire
 from tests.support.followed import StoreLog
 
 
@@ -16,14 +16,6 @@ def contain(log: StoreLog, target: str, at: int, seconds: int) -> None:
         Stamp(at, "soc"), target_type="endpoint", target=target, reason="test", owner="alice", seconds=seconds
     )
     log.put(encode(record))
-
-
-def test_over_is_what_has_reached_its_limit(tmp_path: Path) -> None:
-    log = StoreLog(tmp_path / "log.db")
-    contain(log, "eu", 1_000, 10)
-    (name,) = log.control.containments
-    assert over(log.control, 10_999) == []
-    assert over(log.control, 11_000) == [name]
 
 
 def test_the_end_is_written_once_also_when_the_writer_was_away(tmp_path: Path) -> None:
