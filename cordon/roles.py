@@ -53,7 +53,14 @@ async def play_gateway(life: Life) -> None:
     from gateway.worker import Configuration, Worker
 
     def parts(config: Config) -> Configuration:
-        return Configuration(config.gateway, config.tenants, config.routes, config.policy, config.lineage.policy_inputs)
+        return Configuration(
+            config.gateway,
+            config.tenants,
+            config.routes,
+            config.policy,
+            config.lineage.policy_inputs,
+            config.database,
+        )
 
     paths = Paths(life.config.data_dir)
     async with _measured(life) as meter:

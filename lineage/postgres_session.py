@@ -140,6 +140,24 @@ class Session:
             self.close()  # Interrupted in the middle: what the server still does with it is not known.
             raise
 
+    def together(self, statements: Sequence[tuple[str, Mapping[str, object]]]) -> list[list[Any]]:
+        """Run statements in one transaction and one round trip, each on what others committed before it began.
+
+        Returns the rows of each; LogUnavailable when any of them fails, and then nothing was done.
+        """
+        if self.lost:
+            raise LogUnavailable(f"{self.where}: the connection was lost")
+        try:
+            with self._db.pipeline(), self._db.transaction():
+                cursors = [self._db.execute(query, values, binary=True) for query, values in statements]
+            return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        except psycopg.Error as error:
+            self.close()
+            raise self._unavailable(error) from None
+        except BaseException:
+            self.close()
+            raise
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """What is run inside is committed together at its end, or not at all."""

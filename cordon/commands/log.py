@@ -21,7 +21,7 @@ from lineage.place import is_postgres
 from lineage.proof import prove
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
-from lineage.side import SideStore
+from lineage.side_place import SidePlace
 from lineage.verify import verify as check_log
 
 SCAN = 1_000
@@ -146,7 +146,8 @@ def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool)
     """
     key = Verifier.parse(vkey.read_text()) if vkey else load_verifier(config.data_dir)
     reader = open_reader(config.data_dir, config.database)
-    side = SideStore(Paths(config.data_dir).side) if Paths(config.data_dir).side.exists() else None
+    place = SidePlace(config.data_dir, config.database)
+    side = place.side() if place.exists() else None
     try:
         with progress("Verifying", reader.size(), as_json) as bar:
             report = check_log(reader, [key], since.read_bytes() if since else None, side, bar.update)

@@ -15,7 +15,7 @@ from gateway.content import tokens as content_tokens
 from gateway.content.tokens import TOKEN
 from gateway.settings import Tokens as TokenSettings
 from lineage.paths import Paths
-from lineage.side import SideStore
+from lineage.sqlite_side import SqliteSide
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.settings import Policy
@@ -296,7 +296,7 @@ def test_the_input_of_a_call_whose_values_could_not_be_kept_is_named_by_no_later
             assert (await world.chat(f"I am {MAIL}")).status == 200
         first, second = (str(record["side"]) for record in world.records("call.intent"))
         assert first == second
-        side = SideStore(Paths(world.data_dir).side)
+        side = SqliteSide(Paths(world.data_dir).side)
         for _ in range(100):
             if (blob := side.load(first)) is not None:
                 break
