@@ -87,7 +87,7 @@ class Pool:
         except LogUnavailable as error:
             if session.lost:
                 self._drop()
-                if time.monotonic() - began > _AT_ONCE:
+                if session.silent and time.monotonic() - began > _AT_ONCE:
                     self._rest(error)
             raise
         finally:

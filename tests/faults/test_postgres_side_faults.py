@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import gc
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +23,9 @@ from lineage.settings import Lineage
 from lineage.side import TenantKeys, blob_digest
 from lineage.side_writer import SideWriter
 from lineage.tokens import Kept, Scope
-from tests.support.in_process import InProcess, play
-from tests.support.policies import INSPECT_ALL
+from tests.support.distance import at_a_distance
+from tests.support.echo import echo
+from tests.support.in_process import INSPECT_ALL, InProcess, play
 from tests.support.postgres import Postgres, postgres
 from tests.support.relay import relay
 
@@ -44,19 +44,6 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 def database(server: Postgres) -> str:
     return server.database()
-
-
-@contextmanager
-def hanging(server: Postgres) -> Iterator[None]:
-    """All processes of the server stand still: it takes connections, and answers nothing."""
-    group = [server.pid, *server.children()]
-    for pid in group:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in group:
-            os.kill(pid, signal.SIGCONT)
 
 
 def test_a_restart_of_the_server_is_not_noticed(server: Postgres, database: str) -> None:
@@ -84,35 +71,42 @@ def test_a_restart_of_the_server_is_not_noticed(server: Postgres, database: str)
 
 
 def test_a_connection_cut_before_or_after_a_commit_keeps_tokens_once(server: Postgres, database: str) -> None:
-    with relay(server.port) as between:
-        with closing(PostgresTokens(server.through(database, between.port), most=50)) as tokens:
-            tokens.keep(BOB, [ONE], 0, 100)
-            for number, where in enumerate(("before", "after", "before", "after")):
-                other = ONE._replace(token=f"t{number}")
-                between.cut = where
-                assert tokens.keep(BOB, [other], 0, 100) == []
-                assert tokens.find(BOB, other.token, 0) == other
-            assert between.cuts == 4
+    with (
+        relay(server.port) as between,
+        closing(PostgresTokens(server.through(database, between.port), most=50)) as tokens,
+    ):
+        tokens.keep(BOB, [ONE], 0, 100)
+        for number, where in enumerate(("before", "after", "before", "after")):
+            other = ONE._replace(token=f"t{number}")
+            between.cut = where
+            assert tokens.keep(BOB, [other], 0, 100) == []
+            assert tokens.find(BOB, other.token, 0) == other
+        assert between.cuts == 4
 
 
-def test_keeping_tokens_is_one_round_trip(server: Postgres, database: str) -> None:
-    with relay(server.port) as between:
-        with closing(PostgresTokens(server.through(database, between.port), most=1_000)) as tokens:
-            for number in range(8):  # Statements are prepared, connections warm.
-                tokens.keep(BOB, [ONE._replace(token=f"t{number}")], 0, 100)
-            before = between.turns
-            for number in range(10):
-                tokens.keep(BOB, [ONE._replace(token=f"n{number}"), ONE._replace(token=f"m{number}")], 0, 100)
-                tokens.find(BOB, ONE.token, 0)
-                tokens.loose(BOB, 0)
-            assert between.turns - before == 30
+def test_what_a_call_asks_for_is_one_round_trip_each(server: Postgres, database: str) -> None:
+    with (
+        at_a_distance(server.port, 0.1) as port,
+        closing(PostgresTokens(server.through(database, port), most=1_000)) as tokens,
+    ):
+        taken: dict[str, float] = {}
+        for number in range(4):
+            for name, use in (
+                ("keep", partial(tokens.keep, BOB, [ONE._replace(token=f"{number}{n}") for n in range(20)], 0, 100)),
+                ("find", partial(tokens.find, BOB, ONE.token, 0)),
+                ("loose", partial(tokens.loose, BOB, 0)),
+            ):
+                began = time.monotonic()
+                use()
+                taken[name] = time.monotonic() - began
+        assert all(0.1 <= each < 0.18 for each in taken.values()), taken
 
 
 def test_a_server_that_hangs_costs_each_thread_its_patience_once(server: Postgres, database: str) -> None:
     with closing(PostgresSide(database)) as side, closing(PostgresTokens(database, most=50)) as tokens:
         side.add_wrapped_key("acme", b"key")
         tokens.keep(BOB, [ONE], 0, 100)
-        with hanging(server):
+        with server.hanging():
             for use in (
                 partial(side.wrapped_key, "acme"),
                 partial(tokens.keep, BOB, [ONE._replace(token="t")], 0, 100),
@@ -132,7 +126,7 @@ def test_a_server_that_hangs_costs_each_thread_its_patience_once(server: Postgre
 
 def test_a_database_that_is_not_there_is_an_error_without_the_password(server: Postgres, database: str) -> None:
     missing = database + "x"
-    with closing(PostgresSide(missing)) as side, pytest.raises(LogUnavailable, match="create it") as told:
+    with closing(PostgresSide(missing)) as side, pytest.raises(LogUnavailable, match="does not exist") as told:
         side.wrapped_key("acme")
     assert server.password not in str(told.value) + repr(told.value.__cause__) + repr(side)
 
@@ -196,6 +190,7 @@ def test_blobs_lost_in_a_fault_are_counted_and_later_ones_are_written(server: Po
 
     writer.put([(now, b"first")])
     until("cordon_side_blobs_total", 1)
+    time.sleep(1)  # Blobs are not waited for until they are on the disk.
     server.kill()
     writer.put([(now, b"lost")])
     until("cordon_side_failures_total", 1)
@@ -213,7 +208,12 @@ def test_blobs_lost_in_a_fault_are_counted_and_later_ones_are_written(server: Po
 
 
 def tokenising(scene: Callable[[InProcess], Awaitable[None]], database: str) -> None:
-    play(scene, {"request.rego": RULE, "response.rego": INSPECT_ALL}, database=database)
+    async def echoed(world: InProcess) -> None:
+        world.upstream.script = echo
+        await scene(world)
+
+    gc.collect()  # Engines of earlier scenes belong to this thread, and must not be found by another one.
+    play(echoed, {"request.rego": RULE, "response.rego": INSPECT_ALL}, database=database)
 
 
 async def longest_stall(stop: asyncio.Event) -> float:
@@ -231,7 +231,7 @@ def test_calls_are_refused_and_the_loop_goes_on_while_the_server_hangs(server: P
         assert (await world.chat(f"I am {MAIL}")).status == 200
         stop = asyncio.Event()
         watching = asyncio.create_task(longest_stall(stop))
-        with hanging(server):
+        with server.hanging():
             began = time.monotonic()
             answers = await asyncio.gather(*(world.chat(f"I am {MAIL} and {n}@example.com") for n in range(12)))
             assert {answer.status for answer in answers} == {503}
@@ -273,17 +273,3 @@ def test_a_token_that_cannot_be_asked_for_in_mid_answer_stays_one(server: Postgr
         assert world.meter.counter("cordon_tokens_failures_total").value == 1
 
     tokenising(scene, database)
-
-
-def test_two_nodes_have_the_same_tokens_and_restore_each_other_s(server: Postgres, database: str) -> None:
-    """Two data directories with one master key, as two machines have them."""
-
-    async def scene(world: InProcess) -> None:
-        await world.chat(f"I am {MAIL}")
-        found.append(TOKEN.findall(world.upstream.received[0].decode()))
-
-    found: list[list[str]] = []
-    tokenising(scene, database)
-    with pytest.raises(AssertionError):  # Another master key opens nothing of it.
-        tokenising(scene, database)
-    assert len(found) == 1

@@ -19,15 +19,11 @@ from lineage.sqlite_side import SqliteSide
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.settings import Policy
+from tests.support.echo import echo, prompt
 from tests.support.in_process import (
     INSPECT_ALL,
-    STREAM_END,
-    STREAM_HEAD,
     Answer,
     InProcess,
-    answer,
-    completion,
-    delta,
     in_process,
 )
 
@@ -45,22 +41,6 @@ def play(scene: Scene, request: str = RULE, response: str = INSPECT_ALL, **optio
             await scene(world)
 
     asyncio.run(run())
-
-
-def prompt(request: bytes) -> str:
-    """What the upstream was asked last."""
-    return str(json.loads(request.partition(b"\r\n\r\n")[2])["messages"][-1]["content"])
-
-
-async def echo(request: bytes, send: Callable[[bytes], None]) -> bool:
-    """Say what was asked, as a stream of small pieces where a stream is asked for."""
-    text = prompt(request)
-    if b'"stream":true' in request:
-        pieces = [text[start : start + 3] for start in range(0, len(text), 3)]
-        send(STREAM_HEAD + b"".join(map(delta, pieces)) + delta("", "stop") + STREAM_END)
-    else:
-        send(answer(completion(text)))
-    return True
 
 
 def said(reply: Answer) -> str:
