@@ -98,6 +98,14 @@ DELETE FROM cordon.tokens WHERE (scope, token) IN (
     SELECT scope, token FROM cordon.tokens WHERE principal = %(principal)b ORDER BY expires DESC OFFSET %(most)b
 )
 """
+COPY: Final = """
+INSERT INTO cordon.tokens (scope, token, principal, mark, loose, expires, sealed)
+SELECT * FROM unnest(
+    %(scopes)b::bytea[], %(tokens)b::text[], %(principals)b::bytea[], %(marks)b::bytea[], %(loose)b::boolean[],
+    %(expires)b::bigint[], %(sealed)b::bytea[]
+)
+ON CONFLICT DO NOTHING
+"""
 FIND: Final = """
 SELECT token, mark, loose, sealed FROM cordon.tokens
 WHERE scope = %(scope)b AND token = %(token)b AND expires > %(now)b
