@@ -176,7 +176,7 @@ async def _catch_up(life: Life, client: LogClient) -> None:
     from lineage.actions import Stamp
     from lineage.erasure import catch_up
     from lineage.reader import open_reader
-    from lineage.side import SideStore
+    from lineage.side_place import SidePlace
 
     data_dir = life.config.data_dir
 
@@ -184,7 +184,7 @@ async def _catch_up(life: Life, client: LogClient) -> None:
         with open_reader(data_dir, life.config.database) as reader:
             state = reader.control()
         return catch_up(
-            data_dir, state, lambda: SideStore(Paths(data_dir).side), Stamp.now(life.boot), "process:writer"
+            data_dir, state, SidePlace(data_dir, life.config.database).side, Stamp.now(life.boot), "process:writer"
         )
 
     for record in await asyncio.to_thread(work):

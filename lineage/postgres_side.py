@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from psycopg.types.numeric import Int8
@@ -13,8 +12,6 @@ from psycopg.types.numeric import Int8
 from lineage import side_sql as sql
 from lineage.errors import LogUnavailable
 from lineage.postgres_pool import Pool
-
-log = logging.getLogger("cordon.lineage.side")
 
 PORTION: Final = 8 << 20
 """Bytes of blobs in one statement, or one blob: the server holds each statement in its memory."""
@@ -57,6 +54,11 @@ class PostgresSide:
         values = {"before": Int8(before), "limit": Int8(limit)}
         return int(self._pool.rows(sql.FORGET_BLOBS, values)[0][0])
 
+    def delete(self, digests: Iterable[str]) -> int:
+        """See `SideStore.delete`."""
+        values = {"digests": [bytes.fromhex(digest) for digest in digests]}
+        return int(self._pool.rows(sql.DELETE_BLOBS, values)[0][0])
+
     def wrapped_key(self, tenant: str) -> tuple[bytes | None] | None:
         """See `SideStore.wrapped_key`."""
         rows = self._pool.rows(sql.LOAD_KEY, {"tenant": tenant.encode()})
@@ -73,7 +75,9 @@ class PostgresSide:
         try:
             self._pool.rows(sql.REWRITE_KEYS, {})
         except LogUnavailable as error:
-            log.warning("the key is destroyed, but the file of its table could not be written anew: %s", error)
+            raise LogUnavailable(
+                f"the key's bytes may lie in the file of its table still; try again: {error}"
+            ) from error
 
     def close(self) -> None:
         """See `SideStore.close`."""

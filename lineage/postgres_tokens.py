@@ -77,6 +77,12 @@ class PostgresTokens:
         """See `Tokens.forget`."""
         return int(self._pool.rows(sql.FORGET, {"now": Int8(now), "limit": Int8(limit)})[0][0])
 
+    def erase(self, tenant: str, *, limit: int = 1_000) -> int:
+        """See `Tokens.erase`."""
+        # From "tenant/" up to what follows on the slash: the names of all its principals, by the index.
+        values = {"first": f"{tenant}/".encode(), "after": f"{tenant}0".encode(), "limit": Int8(limit)}
+        return int(self._pool.rows(sql.ERASE, values)[0][0])
+
     def close(self) -> None:
         """See `Tokens.close`."""
         self._pool.close()

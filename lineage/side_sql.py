@@ -40,6 +40,10 @@ SELECT * FROM unnest(%(digests)b::bytea[], %(times)b::bigint[], %(blobs)b::bytea
 ON CONFLICT (digest) DO UPDATE SET at = greatest(excluded.at, side_blobs.at)
 """
 LOAD_BLOB: Final = "SELECT blob FROM cordon.side_blobs WHERE digest = %(digest)b"
+DELETE_BLOBS: Final = """
+WITH gone AS (DELETE FROM cordon.side_blobs WHERE digest = ANY (%(digests)b::bytea[]) RETURNING 1)
+SELECT count(*) FROM gone
+"""
 FORGET_BLOBS: Final = """
 WITH gone AS (
     DELETE FROM cordon.side_blobs WHERE digest IN (
@@ -117,6 +121,15 @@ FORGET: Final = """
 WITH gone AS (
     DELETE FROM cordon.tokens WHERE (scope, token) IN (
         SELECT scope, token FROM cordon.tokens WHERE expires <= %(now)b LIMIT %(limit)b FOR UPDATE SKIP LOCKED
+    ) RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
+ERASE: Final = """
+WITH gone AS (
+    DELETE FROM cordon.tokens WHERE (scope, token) IN (
+        SELECT scope, token FROM cordon.tokens WHERE principal >= %(first)b AND principal < %(after)b
+        LIMIT %(limit)b FOR UPDATE
     ) RETURNING 1
 )
 SELECT count(*) FROM gone

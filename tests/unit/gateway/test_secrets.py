@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 
 import pytest
@@ -76,6 +76,9 @@ class SlowStore:
         raise NotImplementedError
 
     def forget(self, before: int, *, limit: int = 1_000) -> int:
+        raise NotImplementedError
+
+    def delete(self, digests: Iterable[str]) -> int:
         raise NotImplementedError
 
     def close(self) -> None:
