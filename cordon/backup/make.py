@@ -142,7 +142,12 @@ def _verify(config: Config, work: Path, key: Verifier, progress: Progress) -> tu
         copied = work / LOG
         reader = LogReader(SqliteSource(copied)) if copied.exists() else open_reader(config.data_dir, config.database)
         stack.enter_context(reader)
-        side = stack.enter_context(closing(SqliteSide(work / SIDE))) if (work / SIDE).exists() else None
+        place = SidePlace(config.data_dir, config.database)
+        side: SideStore | None = None
+        if place.remote and place.exists():
+            side = stack.enter_context(closing(place.side()))
+        elif (work / SIDE).exists():
+            side = stack.enter_context(closing(SqliteSide(work / SIDE)))
         return verified(reader, key, None, side, progress)
 
 

@@ -76,6 +76,13 @@ def test_blobs_are_forgotten_by_age_in_bounded_steps(store: SideStore) -> None:
     assert store.load(blob_digest(b"blob 50")) == b"blob 50"
 
 
+def test_blobs_are_deleted_by_their_digests(store: SideStore) -> None:
+    store.save([(number, b"blob %d" % number) for number in range(5)])
+    named = [blob_digest(b"blob %d" % number) for number in (1, 3, 7)]
+    assert [store.delete(iter(named)), store.delete(named), store.delete([])] == [2, 0, 0]
+    assert [store.load(blob_digest(b"blob %d" % number)) is None for number in range(5)] == [False, True] * 2 + [False]
+
+
 def test_more_than_one_statement_takes(store: SideStore) -> None:
     blobs = [bytes([number]) * (PORTION // 3) for number in range(8)]
     store.save([(number, blob) for number, blob in enumerate(blobs)])

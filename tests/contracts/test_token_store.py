@@ -161,6 +161,16 @@ def test_a_table_that_cannot_be_written_or_read_says_so(tmp_path: Path) -> None:
         TokenStore(path, most=5)
 
 
+def test_a_tenant_s_tokens_are_erased_in_portions_and_no_other_s(opened: Opener) -> None:
+    store = opened()
+    names = ("acme/bob", "acme/\u010denda", "acme/0", "acme0/bob", "acm/bob", "acmes/bob", "acme.eu/bob", "acme-eu/bob")
+    scopes = [Scope(name, name.encode()[:16].ljust(16)) for name in names]
+    for scope in scopes:
+        store.keep(scope, [kept("a"), kept("b")], 0, 100)
+    assert [store.erase("acme", limit=4) for _ in range(3)] == [4, 2, 0]
+    assert [store.find(scope, "a", 0) is not None for scope in scopes] == [False] * 3 + [True] * 5
+
+
 def test_loose_values_of_a_scope_are_bounded_together(opened: Opener) -> None:
     """All of them are looked for in each request: the time that takes is bounded by their size."""
     store = opened()
