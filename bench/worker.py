@@ -42,7 +42,8 @@ from lineage import wire
 from lineage.client import LogClient, _Link
 from lineage.control import ApiKey, ControlState
 from lineage.metrics import Meter
-from lineage.side import SideStore, TenantKeys
+from lineage.side import TenantKeys
+from lineage.sqlite_side import SqliteSide
 from lineage.tokens import TokenStore
 from policies.reloading import Reloader
 
@@ -176,7 +177,7 @@ async def run(directory: Path, calls: int, at_once: int, per_read: int, profile:
     sweep = Sweep()
     pool = UpstreamPool(limits, sweep)
     meter = Meter("bench")
-    side = SideStore(directory / "side.db")
+    side = SqliteSide(directory / "side.db")
     secrets = TenantSecrets(TenantKeys(side, b"m" * 32))
     tokens = TokenStore(directory / "side.db", most=config.gateway.tokens.per_principal)
     services = Services(

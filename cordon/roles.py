@@ -61,6 +61,7 @@ async def play_gateway(life: Life) -> None:
             config.policy,
             config.lineage.policy_inputs,
             error_pages(config),
+            config.database,
         )
 
     paths = Paths(life.config.data_dir)
@@ -177,7 +178,7 @@ async def _catch_up(life: Life, client: LogClient) -> None:
     from lineage.actions import Stamp
     from lineage.erasure import catch_up
     from lineage.reader import open_reader
-    from lineage.side import SideStore
+    from lineage.side_place import SidePlace
 
     data_dir = life.config.data_dir
 
@@ -185,7 +186,7 @@ async def _catch_up(life: Life, client: LogClient) -> None:
         with open_reader(data_dir, life.config.database) as reader:
             state = reader.control()
         return catch_up(
-            data_dir, state, lambda: SideStore(Paths(data_dir).side), Stamp.now(life.boot), "process:writer"
+            data_dir, state, SidePlace(data_dir, life.config.database).side, Stamp.now(life.boot), "process:writer"
         )
 
     for record in await asyncio.to_thread(work):

@@ -167,7 +167,7 @@ class Gateway:
             self._services.steps.whole.observe(time.perf_counter() - call.began)
 
     async def _serve(self, call: Call) -> None:
-        call.secrets = self._services.secrets.of(call.principal.tenant)
+        call.secrets = await self._services.secrets.of(call.principal.tenant)
         content = await self._inspect(call)
         candidates = self._candidates(call)
         decision = await self._decide(call, content, candidates)
@@ -188,7 +188,7 @@ class Gateway:
         began = time.perf_counter()
         exchange, head = call.exchange, call.exchange.head
         services = self._services
-        call.tokens = services.tokens.of(
+        call.tokens = await services.tokens.of(
             call.secrets, call.principal.id, head, services.scanner, tokenises=services.policy.engine.tokenises
         )
         scanner = call.tokens.scanner

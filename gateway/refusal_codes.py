@@ -330,7 +330,15 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
     ),
     ("lineage", "tokens_unavailable"): Known(
         (503,), "The table of tokens cannot be read or written, so that a tokenised value could not be restored.",
-        "Try again after a second.", "Where it lasts, look at the disk of the data directory.",
+        "Try again after a second.", "Where it lasts, look at the disk of the data directory, or at the database.",
+    ),
+    ("lineage", "keys_unavailable"): Known(
+        (503,), "The tenant's key, under which a call's content is digested, cannot be read or unwrapped.",
+        "Try again after a second.", "Where it lasts, look at the disk of the data directory, or at the database.",
+    ),
+    ("lineage", "tenant_erased"): Known(
+        (403,), "The tenant's key was destroyed: what was recorded for it is unreadable, and nothing more is recorded.",
+        "Nothing; tell whoever runs Cordon.", "Give the tenant another id.", OPERATOR,
     ),
     ("upstream", "upstream_failed"): Known(
         (502,), "No upstream answered: it could not be reached, or spoke no proper TLS or HTTP, in time.",

@@ -161,6 +161,7 @@ class Relay:
             limits=AnswerLimits(buffered=limits.answer, ratio=limits.decoded_ratio),
             restorer=self._call.tokens.restorer,
         )
+        loop = asyncio.get_running_loop()
         while True:
             data = await stream.read()
             began = time.perf_counter()
@@ -170,8 +171,11 @@ class Relay:
             if data is None or stream.at_end():
                 inspector.end()
             steps = inspector.steps()
-            large = inspector.held > LARGE
-            while (step := await asyncio.to_thread(next, steps, None) if large else next(steps, None)) is not None:
+            threads = self._call.tokens.threads
+            aside = threads is not None or inspector.held > LARGE
+            while (
+                step := await loop.run_in_executor(threads, next, steps, None) if aside else next(steps, None)
+            ) is not None:
                 if isinstance(step, Emit):
                     await self._emit(step.data)
                 elif isinstance(step, Ask):

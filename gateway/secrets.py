@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+from concurrent.futures import Future
 from typing import Protocol
 
+from gateway.errors import Refusal
+from lineage.errors import LineageError, TenantErased
 from lineage.side import TenantKey, content_digest, seal, unseal
 from lineage.tokens import Scope
 
@@ -15,8 +19,12 @@ _TOKENS = b"cordon tokens\0"
 class Keys(Protocol):
     """Where tenants' keys come from (`lineage.side.TenantKeys`)."""
 
-    def get(self, tenant: str) -> TenantKey:
-        """The tenant's key; raises LineageError where it cannot be had."""
+    def ready(self, tenant: str) -> TenantKey | None:
+        """The tenant's key where it is at hand; TenantErased where it was destroyed."""
+        ...
+
+    def fetch(self, tenant: str) -> Future[TenantKey]:
+        """The tenant's key, read in a thread; LineageError where it cannot be had."""
         ...
 
 
@@ -71,6 +79,18 @@ class TenantSecrets:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def of(self, tenant: str) -> Secrets:
-        """This tenant's; raises LineageError where its key cannot be had."""
-        return Secrets(tenant, self._keys.get(tenant))
+    async def of(self, tenant: str) -> Secrets:
+        """This tenant's. The loop is never held up: whoever comes while a key is read waits for it by himself.
+
+        Raises Refusal where the key cannot be had: a call that cannot be recorded under it is not sent.
+        """
+        try:
+            key = self._keys.ready(tenant)
+            if key is None:
+                # Others may wait for the same: who leaves must not take it away from them.
+                key = await asyncio.shield(asyncio.wrap_future(self._keys.fetch(tenant)))
+        except TenantErased as error:
+            raise Refusal(403, "lineage", "tenant_erased", f"Nothing is recorded for this tenant: {error}.") from error
+        except LineageError as error:
+            raise Refusal(503, "lineage", "keys_unavailable", f"The tenant's key cannot be read: {error}.") from error
+        return Secrets(tenant, key)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -21,7 +23,7 @@ from gateway.errors import Refusal
 from gateway.request_head import RequestHead
 from gateway.secrets import Secrets
 from gateway.settings import Tokens as Settings
-from lineage.errors import LineageError
+from lineage.errors import LineageError, LogUnavailable
 from lineage.metrics import Meter
 from lineage.tokens import Kept, Scope, Tokens, TokensFull
 
@@ -32,17 +34,22 @@ LONGEST_CONVERSATION = 128
 LARGE = 65_536
 FORGET_SECONDS = 60.0
 _TRIES = 4
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenService:
-    """What a worker has for the tokens of its calls."""
+    """What a worker has for the tokens of its calls.
+
+    `threads`: where a table is asked that lies behind a network, even for what a file answers at once; None for a file.
+    """
 
     store: Tokens
     meter: Meter
     settings: Settings
+    threads: Executor | None = None
 
-    def of(
+    async def of(
         self, secrets: Secrets, principal: str, head: RequestHead, scanner: Scanner, *, tokenises: bool
     ) -> CallTokens:
         """The tokens of one call, none where policy does not tokenise.
@@ -53,10 +60,14 @@ class TokenService:
         if tokenises:
             conversation = conversation_of(head)
             try:
-                call.open(principal, conversation)
+                await call.open(principal, conversation)
             except LineageError as error:
                 raise self.refusal(error) from error
         return call
+
+    async def aside(self, work: Callable[..., _T], *values: object) -> _T:
+        """Do what may take long beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work, *values)
 
     def refusal(self, error: LineageError) -> Refusal:
         """The refusal of a call whose tokens cannot be kept or read."""
@@ -70,7 +81,7 @@ class TokenService:
         while True:
             await asyncio.sleep(FORGET_SECONDS)
             try:
-                while await asyncio.to_thread(self.store.forget, _now()):
+                while await self.aside(self.store.forget, _now()):
                     pass
             except LineageError as error:
                 self.meter.inc("cordon_tokens_failures_total")
@@ -92,14 +103,18 @@ class CallTokens:
         self._issuer: Issuer | None = None
         self._restorer: Restorer | None = None
         self._counted = 0
+        self._failed = False
 
-    def open(self, principal: str, conversation: str) -> None:
+    async def open(self, principal: str, conversation: str) -> None:
         """Find the scope, and the values in it that need to be looked for; raises LineageError."""
         service = self._service
         scope, key = self._secrets.scope(principal, conversation)
         self._scope = Scope(principal, scope)
         self._issuer = Issuer(key, self._plain, most=service.settings.per_principal)
-        kept = service.store.loose(self._scope, _now())
+        if service.threads is None:
+            kept = service.store.loose(self._scope, _now())
+        else:
+            kept = await service.aside(service.store.loose, self._scope, _now())
         if kept:
             self.scanner = Known(self._plain, [self._opened(each) for each in kept])
 
@@ -134,6 +149,11 @@ class CallTokens:
         """What restores the answer; None where policy tokenised nothing of the request."""
         return self._restorer
 
+    @property
+    def threads(self) -> Executor | None:
+        """Where the answer has to be restored, because a token in it may have to be asked for; None: in the loop."""
+        return self._service.threads if self._restorer is not None else None
+
     def count_restored(self) -> int:
         """How many tokens of the answer were restored; tells the metric."""
         count = self._restorer.count if self._restorer is not None else 0
@@ -149,7 +169,7 @@ class CallTokens:
             return False
         try:
             # A disk that is slow must not hold up the calls of others.
-            taken = await asyncio.to_thread(self._write, dict(issued))
+            taken = await self._service.aside(self._write, dict(issued))
         except LineageError as error:
             raise self._service.refusal(error) from error
         issuer.shun(taken)
@@ -173,11 +193,14 @@ class CallTokens:
         )
 
     def _look_up(self, token: str) -> Value | None:
-        """A token that an earlier call of this scope issued. Where the table fails it stays a token."""
+        """A token that an earlier call of this scope issued. Where the table fails, it and all others stay tokens."""
+        if self._failed:
+            return None
         try:
             kept = self._service.store.find(self._scope, token, _now())
             return None if kept is None else self._opened(kept)
         except LineageError as error:
+            self._failed = isinstance(error, LogUnavailable)
             self._service.meter.inc("cordon_tokens_failures_total")
             log.error("a token could not be looked up and was not restored", error=str(error))
             return None

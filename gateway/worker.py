@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -34,8 +35,8 @@ from lineage.keys import load_master_key
 from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.record import encode
-from lineage.side import SideStore, TenantKeys
-from lineage.tokens import TokenStore
+from lineage.side import TenantKeys
+from lineage.side_place import CONNECTIONS, SidePlace
 from policies.engine import PolicyEngine
 from policies.errors import Problem
 from policies.opa.source import OpaSource
@@ -63,6 +64,7 @@ class Configuration:
     policy: Policy
     keep_inputs: bool
     pages: str = ""
+    database: str = field(default="", repr=False)
 
 
 class Worker:
@@ -111,9 +113,12 @@ class Worker:
         pool = self._pool = UpstreamPool(limits, sweep)
         reloader = self._policy_source(pool)
         await reloader.start()
-        side = SideStore(self._paths.side)
-        tokens = TokenStore(self._paths.side, most=settings.tokens.per_principal)
-        secrets = TenantSecrets(TenantKeys(side, load_master_key(self._paths.data_dir)))
+        place = SidePlace(self._paths.data_dir, self._configuration.database)
+        side = place.side()
+        tokens = place.tokens(most=settings.tokens.per_principal)
+        keys = TenantKeys(side, load_master_key(self._paths.data_dir))
+        # Threads of their own: where the database hangs, they all do, and nothing else must wait for them.
+        threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="tokens") if place.remote else None
         budget = Budget(limits.buffered)
         services = Services(
             boot=self._boot,
@@ -121,13 +126,13 @@ class Worker:
             policy=reloader,
             pool=pool,
             scanner=PatternScanner(),
-            secrets=secrets,
+            secrets=TenantSecrets(keys),
             meter=self._meter,
             steps=Steps(self._meter),
             health=Health(),
             budget=budget,
             unknown=UnknownCallers(self._boot),
-            tokens=TokenService(tokens, self._meter, settings.tokens),
+            tokens=TokenService(tokens, self._meter, settings.tokens, threads),
             kept=KeptInputs(lambda: log_client.generation) if self._configuration.keep_inputs else None,
         )
         gateway = self._gateway = Gateway(services, self._setup)
@@ -161,6 +166,9 @@ class Worker:
             await pool.close()
             sweep.close()
             reloader.close()
+            keys.close()
+            if threads is not None:
+                threads.shutdown(wait=False, cancel_futures=True)
             tokens.close()
             side.close()
 

@@ -17,6 +17,8 @@ Read in this order:
 - `reader` read access from any process; `serve` the same as paths and bytes; `verify` with its `checks` and `report`;
   `export`
 - `erasure` what goes when a tenant is erased, and stays away when a backup is restored
-- `side` and `side_writer` what must be erasable: blobs sealed per tenant, keyed digests
+- `side` and `side_writer` what must be erasable: blobs sealed per tenant, keyed digests; `tokens` what tokens stand
+  for; `side_place` whether both lie in SQLite (`sqlite_side`) or in PostgreSQL (`postgres_side`, `postgres_tokens` on
+  `postgres_pool` and `side_sql`), and `side_move` from the first to the second
 - `metrics` tallies of every process and their rendering; `state` the database of everything that is not the log
 """

@@ -27,3 +27,7 @@ class KeyFileError(LineageError):
 
 class SideError(LineageError):
     """A sealed blob or a tenant's key cannot be opened; it was erased, changed, or belongs to somebody else."""
+
+
+class TenantErased(SideError):
+    """The tenant's key was destroyed on purpose, and it gets no new one; nothing can be recorded for it any more."""

@@ -1,5 +1,7 @@
 """Takes a log from SQLite to PostgreSQL: the same records, tiles and checkpoints, under the same signing key.
 
+What lies beside it goes along (`side_move`).
+
 All of it is one transaction on the other side, verified before it is committed: a move that breaks off has not begun,
 or lacks only the renaming of the file, which the same command makes up for.
 """
@@ -35,6 +37,9 @@ class Moved:
 
     records: int
     checkpoints: int
+    tenants: int
+    blobs: int
+    tokens: int
     kept: str
 
     def as_dict(self) -> dict[str, object]:
@@ -48,14 +53,16 @@ def size_of(path: Path) -> int:
         return source.size()
 
 
-def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress) -> Moved:
+def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress, beside: Progress) -> Moved:
     """Bring the SQLite log of `data_dir` over to the PostgreSQL `database`; the caller holds `writer_lock`.
 
-    `copied` and `verified` are told how many more records are. Raises LogUnavailable when one of the databases fails
-    or the target has records already, WriterPresent when somebody writes to it, and VerificationError when the copy,
-    that is the log itself, does not add up. In each of these cases nothing was changed.
+    `copied` and `verified` are told how many more records are, `beside` how many more blobs. Raises LogUnavailable when
+    one of the databases fails or the target has records or keys of its own already, WriterPresent when somebody writes
+    to it, and VerificationError when the copy, that is the log itself, does not add up. In each of these cases the log
+    was not moved.
     """
     from lineage.postgres_store import PostgresStore
+    from lineage.side_move import copy_side
 
     path = Paths(data_dir).log
     key = load_verifier(data_dir)
@@ -79,7 +86,10 @@ def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress
         if report.wrong:
             faults = "; ".join(fault for check in report.checks for fault in check.findings[:1])
             raise VerificationError(f"the log does not add up, nothing was moved; run `cordon log verify`: {faults}")
-    return Moved(records, checkpoints, str(_set_aside(path)))
+        # Before the log is there: a Cordon that found it without the tenants' keys would make others.
+        side = copy_side(Paths(data_dir).side, database, beside)
+    _set_aside(Paths(data_dir).side)
+    return Moved(records, checkpoints, side.tenants, side.blobs, side.tokens, str(_set_aside(path)))
 
 
 def _begins_alike(source: LogSource, target: LogSource) -> bool:

@@ -6,6 +6,7 @@ which the connection is given up.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ PATIENCE: Final = 5.0
 """Longest time in s that one statement may take: less than a client waits for the log writer."""
 CONNECT_SECONDS: Final = 2
 OLDEST_SERVER: Final = 140_000
+
+# What it warns of is an error that is told anyway.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _HINT: Final = (
     "write postgresql://USER:PASSWORD@HOST:PORT/NAME, special characters in the password percent-encoded "
@@ -89,11 +93,20 @@ class _Connection(psycopg.Connection[TupleRow]):
     patience = PATIENCE
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
-        return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None:
+                # Or what tidies up after it would wait as long again, once for each block it leaves.
+                self.pgconn.finish()
+            raise
 
 
 class Session:
-    """A connection. After `LogUnavailable`, `lost` says whether it is of any more use; a lost one is closed."""
+    """A connection. After `LogUnavailable`, `lost` says whether it is of any more use; a lost one is closed.
+
+    `silent`: the server said nothing about the error, so it is gone, or hangs.
+    """
 
     def __init__(
         self, database: str, name: str, extra: Mapping[str, str] | None = None, patience: float = PATIENCE
@@ -101,6 +114,7 @@ class Session:
         """Connect under the application name `name`, with `extra` session settings; LogUnavailable if not possible."""
         self.where = describe(database)
         self.lost = False
+        self.silent = False
         try:
             self._db = _Connection.connect(
                 database, autocommit=True, prepare_threshold=0, application_name=name, connect_timeout=CONNECT_SECONDS
@@ -140,6 +154,27 @@ class Session:
             self.close()  # Interrupted in the middle: what the server still does with it is not known.
             raise
 
+    def together(self, statements: Sequence[tuple[str, Mapping[str, object]]]) -> list[list[Any]]:
+        """Run statements in one transaction and one round trip, each on what others committed before it began.
+
+        Returns the rows of each; LogUnavailable when any of them fails, and then nothing was done.
+        """
+        if self.lost:
+            raise LogUnavailable(f"{self.where}: the connection was lost")
+        try:
+            # The library's own transactions wait for the server at both ends, in a pipeline too.
+            with self._db.pipeline():
+                self._db.execute("BEGIN")
+                cursors = [self._db.execute(query, values, binary=True) for query, values in statements]
+                self._db.execute("COMMIT")
+            return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        except psycopg.Error as error:
+            self.close()
+            raise self._unavailable(error) from None
+        except BaseException:
+            self.close()
+            raise
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """What is run inside is committed together at its end, or not at all."""
@@ -158,6 +193,7 @@ class Session:
     def _unavailable(self, error: psycopg.Error) -> LogUnavailable:
         """What an error means to the operator. The server's own text is kept to its first line; it holds no data."""
         state = error.sqlstate or ""
+        self.silent = not state
         reason = next((text for prefix, text in _REASONS.items() if state.startswith(prefix)), "")
         if not reason:
             said = (error.diag.message_primary or str(error)).strip().splitlines()

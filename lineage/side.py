@@ -10,37 +10,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lineage.chance import sixteen
-from lineage.errors import LogUnavailable, SideError
-from lineage.paths import make_private_file
-from lineage.sqlite_file import FAILURES, transaction, unavailable
+from lineage.errors import SideError, TenantErased
 
 KEY_SIZE: Final = 32
 _NONCE: Final = 12
 _VERSION: Final = b"\x01"
-# Blobs of some kilobytes: large pages cost a third of the time that pages of 4 KiB do.
-_PRAGMAS: Final = (
-    *("page_size=16384", "journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=2048"),
-    *("secure_delete=ON", "trusted_schema=OFF"),
-)
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS blobs (
-    turn INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, at INTEGER NOT NULL, blob BLOB NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS tenant_keys (tenant TEXT PRIMARY KEY, wrapped BLOB, at INTEGER NOT NULL) STRICT;
-"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,133 +75,137 @@ def blob_digest(blob: bytes) -> str:
     return hashlib.sha256(blob).hexdigest()
 
 
-class SideStore:
-    """The side database, for any process. Blobs are not durable at once: what a power cut takes, replay reports."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._turn = threading.RLock()
-        make_private_file(path)
-        with self._turn, _explained(path):
-            self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-            for pragma in _PRAGMAS:
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(_SCHEMA)
+class SideStore(Protocol):
+    """Where blobs and wrapped keys lie (see `side_place`). For any thread; every method raises LogUnavailable."""
 
     def save(self, blobs: Sequence[tuple[int, bytes]]) -> None:
-        """Keep sealed blobs as (ms since the epoch, bytes), in the order of time; LogUnavailable when that fails.
+        """Keep all of these sealed blobs, (ms since the epoch, bytes) in the order of time, or none of them.
 
-        One that is there already is kept from that time on.
+        One that is there already is kept from that time on. Blobs are not durable at once: what a power cut takes,
+        replay reports.
         """
-        with self._transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO blobs (digest, at, blob) VALUES (?, ?, ?)",
-                [(hashlib.sha256(blob).digest(), at, blob) for at, blob in blobs],
-            )
+        ...
 
     def load(self, digest: str) -> bytes | None:
         """Return the sealed blob that a record names by `digest` (hex), or None when it is gone or was never there."""
-        with self._turn, _explained(self._path):
-            row = self._db.execute("SELECT blob FROM blobs WHERE digest = ?", (bytes.fromhex(digest),)).fetchone()
-        return None if row is None else row[0]
+        ...
 
     def forget(self, before: int, *, limit: int = 1_000) -> int:
         """Delete up to `limit` of the oldest blobs kept before the time `before` (ms); return how many were deleted."""
-        with self._transaction() as db:
-            # Blobs come, and come again, in the order of time, so the oldest are the first; no index by time is needed.
-            rows = db.execute("SELECT turn, at FROM blobs ORDER BY turn LIMIT ?", (limit,)).fetchall()
-            old = [(turn,) for turn, at in rows if at < before]
-            db.executemany("DELETE FROM blobs WHERE turn = ?", old)
-            return len(old)
+        ...
 
     def delete(self, digests: Iterable[str]) -> int:
         """Delete the blobs that records name by these digests (hex); return how many were there."""
-        with self._transaction() as db:
-            return sum(
-                db.execute("DELETE FROM blobs WHERE digest = ?", (bytes.fromhex(digest),)).rowcount
-                for digest in digests
-            )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._turn, _explained(self._path), transaction(self._db):
-            yield self._db
+        ...
 
     def wrapped_key(self, tenant: str) -> tuple[bytes | None] | None:
         """Return (wrapped key,), (None,) when the tenant was erased, or None when it never had a key."""
-        with self._turn, _explained(self._path):
-            row: tuple[bytes | None] | None = self._db.execute(
-                "SELECT wrapped FROM tenant_keys WHERE tenant = ?", (tenant,)
-            ).fetchone()
-        return row
+        ...
 
     def add_wrapped_key(self, tenant: str, wrapped: bytes) -> None:
-        """Keep a tenant's key, durably, unless another process was first."""
-        self._durably(
-            "INSERT OR IGNORE INTO tenant_keys (tenant, wrapped, at) VALUES (?, ?, ?)", (tenant, wrapped, _now())
-        )
+        """Keep a tenant's key, durably, unless another process was first or the tenant was erased."""
+        ...
 
     def erase_key(self, tenant: str) -> None:
-        """Destroy a tenant's key, durably, for ever; LogUnavailable where the file may hold its bytes still."""
-        self._durably("INSERT OR REPLACE INTO tenant_keys (tenant, wrapped, at) VALUES (?, NULL, ?)", (tenant, _now()))
-        with self._turn, _explained(self._path):
-            # The write-ahead log may still hold the key's page: fold it back and empty it.
-            left = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if left:
-            raise LogUnavailable(
-                f"{self._path.name} is being read all the time and still holds the key's bytes; try again"
-            )
-
-    def _durably(self, sql: str, values: tuple[object, ...]) -> None:
-        with self._turn:
-            with _explained(self._path):
-                self._db.execute("PRAGMA synchronous=FULL")
-            try:
-                with self._transaction() as db:
-                    db.execute(sql, values)
-            finally:
-                self._db.execute("PRAGMA synchronous=NORMAL")
+        """Destroy a tenant's key, durably, for ever; LogUnavailable where its bytes may be there still: try again."""
+        ...
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._turn:
-            self._db.close()
+        """Let go of what is held open."""
+        ...
+
+
+class _Known(NamedTuple):
+    """What is remembered of a tenant until a time: its key, or that it was destroyed."""
+
+    until: float
+    key: TenantKey | None
 
 
 class TenantKeys:
-    """The tenants' keys, unwrapped as they are needed. Keeps at most `remember` of them."""
+    """The tenants' keys, unwrapped as they are needed and remembered for `seconds`; at most `remember` of them.
+
+    An erasure reaches every process within that time, and a store that does not answer has stopped them all by then.
+    """
 
     def __init__(self, store: SideStore, master: bytes, *, remember: int = 1_024, seconds: float = 5.0) -> None:
         self._store = store
         self._wrap = AESGCM(master)
         self._remember = remember
         self._seconds = seconds
-        self._known: dict[str, tuple[float, TenantKey]] = {}
+        self._known: dict[str, _Known] = {}
+        self._turn = threading.Lock()
+        self._fetching: dict[str, Future[TenantKey]] = {}
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="tenant-keys")
 
     def get(self, tenant: str) -> TenantKey:
-        """Return a tenant's key, made at first use; SideError when it was erased or the master key is another one.
+        """Return a tenant's key, made at first use; waits for the store where it is not remembered.
 
-        A key is remembered for `seconds`, so that an erasure reaches every process soon.
+        TenantErased when it was destroyed, SideError when the master key is another one, LogUnavailable where the
+        store fails.
         """
+        known = self._remembered(tenant)
+        return self._read(tenant) if known is None else _still(tenant, known)
+
+    def ready(self, tenant: str) -> TenantKey | None:
+        """The same without waiting, for event loops: None where `fetch` has to be waited for.
+
+        A key of which half the time is over is read again meanwhile.
+        """
+        known = self._remembered(tenant)
+        if known is None:
+            return None
+        if known.until - time.monotonic() < self._seconds / 2:
+            self.fetch(tenant)
+        return _still(tenant, known)
+
+    def fetch(self, tenant: str) -> Future[TenantKey]:
+        """Have a key read in a thread, once for all who ask meanwhile; what `get` raises is the future's."""
+        with self._turn:
+            future = self._fetching.get(tenant)
+            if future is None:
+                future = self._fetching[tenant] = self._threads.submit(self._read, tenant)
+                future.add_done_callback(lambda _: self._fetching.pop(tenant, None))
+            return future
+
+    def erase(self, tenant: str) -> None:
+        """Destroy a tenant's key: what was sealed with it can never be read again, and the tenant gets no new one."""
+        self._store.erase_key(tenant)
+        self._keep(tenant, None, time.monotonic())
+
+    def close(self) -> None:
+        """Read nothing more; what is being read is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _remembered(self, tenant: str) -> _Known | None:
         known = self._known.get(tenant)
-        if known is not None and time.monotonic() < known[0]:
-            return known[1]
+        return known if known is not None and time.monotonic() < known.until else None
+
+    def _read(self, tenant: str) -> TenantKey:
+        began = time.monotonic()
         row = self._store.wrapped_key(tenant)
         if row is None:
             nonce = os.urandom(_NONCE)
             wrapped = nonce + self._wrap.encrypt(nonce, os.urandom(KEY_SIZE), _context(tenant))
             self._store.add_wrapped_key(tenant, wrapped)
             row = self._store.wrapped_key(tenant)
-        key = self._unwrap(tenant, row[0] if row else None)
-        if len(self._known) >= self._remember:
-            self._known.clear()
-        self._known[tenant] = (time.monotonic() + self._seconds, key)
-        return key
+        if row is None:
+            raise SideError(f"the key of tenant {tenant} was not kept; see the database of what lies beside the log")
+        key = None if row[0] is None else self._unwrap(tenant, row[0])
+        return _still(tenant, self._keep(tenant, key, began))
 
-    def _unwrap(self, tenant: str, wrapped: bytes | None) -> TenantKey:
-        if wrapped is None:
-            self._known.pop(tenant, None)
-            raise SideError(f"the key of tenant {tenant} was destroyed; its content is gone")
+    def _keep(self, tenant: str, key: TenantKey | None, began: float) -> _Known:
+        """Remember what was read from `began` on; destroyed is for ever, whatever was read a moment before."""
+        with self._turn:
+            before = self._known.get(tenant)
+            if before is not None and before.key is None:
+                key = None
+            if len(self._known) >= self._remember:
+                self._known.clear()
+            known = self._known[tenant] = _Known(began + self._seconds, key)
+            return known
+
+    def _unwrap(self, tenant: str, wrapped: bytes) -> TenantKey:
         try:
             key = self._wrap.decrypt(wrapped[:_NONCE], wrapped[_NONCE:], _context(tenant))
         except (InvalidTag, ValueError):
@@ -225,23 +214,12 @@ class TenantKeys:
             ) from None
         return TenantKey.derive(key)
 
-    def erase(self, tenant: str) -> None:
-        """Destroy a tenant's key: what was sealed with it can never be read again, and the tenant gets no new one."""
-        self._store.erase_key(tenant)
-        self._known.pop(tenant, None)
+
+def _still(tenant: str, known: _Known) -> TenantKey:
+    if known.key is None:
+        raise TenantErased(f"the key of tenant {tenant} was destroyed; its content is gone")
+    return known.key
 
 
 def _context(tenant: str) -> bytes:
     return b"cordon tenant key " + tenant.encode()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FAILURES as error:
-        raise unavailable(path, error) from error

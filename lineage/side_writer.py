@@ -6,8 +6,8 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from lineage.errors import LogUnavailable
@@ -30,8 +30,9 @@ Blobs = list[tuple[int, bytes]]
 class SideWriter:
     """Takes blobs from the log writer's loop; the caller bounds `waiting_bytes`."""
 
-    def __init__(self, path: Path, settings: Lineage, meter: Meter) -> None:
-        self._path = path
+    def __init__(self, opened: Callable[[], SideStore], settings: Lineage, meter: Meter) -> None:
+        """Start the thread; it opens the store by `opened`, and again after an error."""
+        self._opened = opened
         self._keep_ms = int(settings.policy_inputs_days * 86_400_000)
         self._queue: queue.SimpleQueue[Blobs | None] = queue.SimpleQueue()
         self._kept = meter.counter("cordon_side_blobs_total")
@@ -64,8 +65,7 @@ class SideWriter:
             blobs, ending = self._gather()
             self._save(blobs)
             self._forget()
-        if self._store is not None:
-            self._store.close()
+        self._close()
 
     def _gather(self) -> tuple[Blobs, bool]:
         """Wait for blobs; return those that are there, about `GROUP` at most, and whether that was the last of them."""
@@ -86,14 +86,12 @@ class SideWriter:
         if not blobs:
             return
         try:
-            if self._store is None:
-                self._store = SideStore(self._path)
-            self._store.save(blobs)
+            self._open().save(blobs)
             self._kept.inc(len(blobs))
         except LogUnavailable as error:
             self._failed.inc(len(blobs))
             log.error("blobs beside the log are lost, their calls cannot be replayed: %s", error)
-            self._store = None
+            self._close()
         self._done += sum(len(blob) for _, blob in blobs)
 
     def _forget(self) -> None:
@@ -101,10 +99,18 @@ class SideWriter:
             return
         self._next_forget = time.monotonic() + FORGET_SECONDS
         try:
-            if self._store is None:
-                self._store = SideStore(self._path)
-            while self._store.forget(time.time_ns() // 1_000_000 - self._keep_ms):
+            while self._open().forget(time.time_ns() // 1_000_000 - self._keep_ms):
                 pass
         except LogUnavailable as error:
             log.error("old blobs beside the log could not be deleted: %s", error)
+            self._close()
+
+    def _open(self) -> SideStore:
+        if self._store is None:
+            self._store = self._opened()
+        return self._store
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()
             self._store = None

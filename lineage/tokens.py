@@ -1,9 +1,9 @@
 """Which token stands for which value: sealed, bound to a scope, kept for a time, so that answers can be restored.
 
-The table lies in the side database, where every worker of a deployment finds it. A row is worth nothing without its
-tenant's key: the value is sealed with it, and `mark` (which tells whether two values are the same) is keyed. What a
-killed process had written is there; after a power cut the last second may be missing, and the next turn of a
-conversation writes it again.
+The table lies in the side database, or on PostgreSQL (`postgres_tokens`), where every worker of a deployment finds it.
+A row is worth nothing without its tenant's key: the value is sealed with it, and `mark` (which tells whether two values
+are the same) is keyed. What a killed process had written is there; after a power cut the last second may be missing,
+and the next turn of a conversation writes it again.
 """
 
 from __future__ import annotations
@@ -57,6 +57,19 @@ class TokensFull(LineageError):
     """More values than may be kept; the call has to be refused."""
 
 
+def too_many(most: int) -> TokensFull:
+    """The error of more tokens at once than a principal may have."""
+    return TokensFull(f"a principal may have {most} live tokens (gateway.tokens.per_principal)")
+
+
+def too_loose() -> TokensFull:
+    """The error of more loose tokens than a scope may have."""
+    return TokensFull(
+        f"more than {MOST_LOOSE} live tokens, or {LARGEST_LOOSE} bytes, stand for values that only their context"
+        " gives away"
+    )
+
+
 class Scope(NamedTuple):
     """Within what a token means something: `principal` is tenant/name, `id` 16 keyed bytes of it and a conversation."""
 
@@ -106,7 +119,7 @@ class Tokens(Protocol):
 
 
 class TokenStore:
-    """The table in the side database, for any process and thread. `most`: tokens of one principal."""
+    """The table in the side database on SQLite, for any process and thread. `most`: tokens of one principal."""
 
     def __init__(self, path: Path, *, most: int) -> None:
         self._path = path
@@ -129,7 +142,7 @@ class TokenStore:
     def keep(self, scope: Scope, tokens: Sequence[Kept], now: int, expires: int) -> list[str]:
         """See `Tokens.keep`. Tokens that have most of their time left are not written again."""
         if len(tokens) > self._most:
-            raise TokensFull(f"a principal may have {self._most} live tokens (gateway.tokens.per_principal)")
+            raise too_many(self._most)
         with self._turn, self._explained():
             stale, taken = self._stale(scope, tokens, now, expires)
         if taken or not stale:
@@ -184,10 +197,7 @@ class TokenStore:
         sql = "SELECT count(*), sum(length(sealed)) FROM tokens WHERE scope = ? AND loose = 1 AND expires > ?"
         count, size = db.execute(sql, (scope.id, now)).fetchone()
         if count > MOST_LOOSE or (size or 0) > LARGEST_LOOSE:
-            raise TokensFull(
-                f"more than {MOST_LOOSE} live tokens, or {LARGEST_LOOSE} bytes, stand for values that only their"
-                " context gives away"
-            )
+            raise too_loose()
 
     def find(self, scope: Scope, token: str, now: int) -> Kept | None:
         """See `Tokens.find`."""

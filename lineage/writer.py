@@ -29,6 +29,7 @@ from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.record import decode
 from lineage.settings import Lineage
+from lineage.side_place import SidePlace
 from lineage.side_writer import Blobs, SideWriter
 
 log = logging.getLogger("cordon.lineage.writer")
@@ -331,7 +332,7 @@ async def run_writer(
         stack.callback(ledger.close)
         listening = _bind(paths.socket)
         stack.callback(listening.close)
-        side = SideWriter(paths.side, settings, meter)
+        side = SideWriter(SidePlace(data_dir, database).side, settings, meter)
         stack.callback(side.close)
         writer = LogWriter(ledger, side, settings, meter)
         stack.callback(writer.finish)

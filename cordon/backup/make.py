@@ -28,6 +28,8 @@ from lineage.place import LogPlace, is_postgres
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
 from lineage.side import SideStore
+from lineage.side_place import SidePlace
+from lineage.sqlite_side import SqliteSide
 from lineage.sqlite_store import SqliteSource
 from lineage.verify import verify
 
@@ -67,7 +69,7 @@ def databases(config: Config) -> dict[str, Path]:
     """The SQLite files of an installation, by the name that they have in a backup, in the order of copying."""
     paths = Paths(config.data_dir)
     named = {STATE: config.state_path, LOG: paths.log, SIDE: paths.side}
-    return {name: path for name, path in named.items() if not (name == LOG and is_postgres(config.database))}
+    return {name: path for name, path in named.items() if name == STATE or not is_postgres(config.database)}
 
 
 def make(config: Config, target: Path, keys: Path | None, progress: Progress) -> Made:
@@ -107,26 +109,24 @@ def make(config: Config, target: Path, keys: Path | None, progress: Progress) ->
 def _copy(config: Config, work: Path, progress: Progress) -> None:
     for name, path in databases(config).items():
         if name == SIDE:
-            _dump(config, work)
-            _await_blobs(config, path)
+            _await_blobs(config)
         if path.exists():
             copy_database(path, work / name, progress.copied)
-
-
-def _dump(config: Config, work: Path) -> None:
     if is_postgres(config.database):
+        _await_blobs(config)
         dump.dump(config.database, work / dump.FILE)
 
 
-def _await_blobs(config: Config, side: Path) -> None:
+def _await_blobs(config: Config) -> None:
     """Blobs are written a moment after the records that name them: wait for those of the log's end."""
-    if not side.exists():
+    place = SidePlace(config.data_dir, config.database)
+    if not place.exists():
         return
     with open_reader(config.data_dir, config.database) as reader:
         rows = reader.read(max(0, reader.size() - _RECENT), _RECENT)
     named = {str(record["side"]) for record in (decode(data) for _, data in rows) if record.get("side")}
     deadline = time.monotonic() + _PATIENCE
-    with closing(SideStore(side)) as store:
+    with closing(place.side()) as store:
         while time.monotonic() < deadline and any(store.load(digest) is None for digest in named):
             time.sleep(0.05)
 
@@ -142,7 +142,12 @@ def _verify(config: Config, work: Path, key: Verifier, progress: Progress) -> tu
         copied = work / LOG
         reader = LogReader(SqliteSource(copied)) if copied.exists() else open_reader(config.data_dir, config.database)
         stack.enter_context(reader)
-        side = stack.enter_context(closing(SideStore(work / SIDE))) if (work / SIDE).exists() else None
+        place = SidePlace(config.data_dir, config.database)
+        side: SideStore | None = None
+        if place.remote and place.exists():
+            side = stack.enter_context(closing(place.side()))
+        elif (work / SIDE).exists():
+            side = stack.enter_context(closing(SqliteSide(work / SIDE)))
         return verified(reader, key, None, side, progress)
 
 

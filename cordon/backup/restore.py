@@ -30,6 +30,8 @@ from lineage.place import is_postgres
 from lineage.reader import LogReader, open_reader
 from lineage.record import encode
 from lineage.side import SideStore, TenantKeys
+from lineage.side_place import SidePlace
+from lineage.sqlite_side import SqliteSide
 from lineage.sqlite_store import SqliteSource
 
 
@@ -144,7 +146,7 @@ def _check(config: Config, work: Path, keys: Path, key: Verifier, since: bytes |
     for path in work.glob("*.db"):
         check_database(path)
     with ExitStack() as stack:
-        side = stack.enter_context(closing(SideStore(work / SIDE))) if (work / SIDE).exists() else None
+        side = stack.enter_context(closing(SqliteSide(work / SIDE))) if (work / SIDE).exists() else None
         if (work / LOG).exists():
             reader = stack.enter_context(LogReader(SqliteSource(work / LOG)))
             verified(reader, key, since, side, progress)
@@ -198,7 +200,12 @@ def _place_dump(config: Config, work: Path, key: Verifier, since: bytes | None, 
     dump.restore(config.database, work / dump.FILE)
     try:
         with open_reader(config.data_dir, config.database) as reader:
-            verified(reader, key, since, None, progress)
+            place = SidePlace(config.data_dir, config.database)
+            with ExitStack() as stack:
+                side = stack.enter_context(closing(place.side())) if place.exists() else None
+                verified(reader, key, since, side, progress)
+                if side is not None:
+                    _check_master(config, side, Paths(config.data_dir).keys)
     except BaseException:
         dump.drop(config.database)
         raise
@@ -206,10 +213,10 @@ def _place_dump(config: Config, work: Path, key: Verifier, since: bytes | None, 
 
 def _erase_again(config: Config) -> list[str]:
     """Destroy the keys of tenants that were erased after the backup was made, and tell the restored log."""
-    side = Paths(config.data_dir).side
+    side = SidePlace(config.data_dir, config.database).side
     try:
         with open_log(config.data_dir, config.lineage, config.database) as log:
-            lacking = catch_up(config.data_dir, log.control, lambda: SideStore(side), stamp(), actor())
+            lacking = catch_up(config.data_dir, log.control, side, stamp(), actor())
             for record in lacking:
                 log.append(encode(record))
     except LineageError as error:

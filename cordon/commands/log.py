@@ -21,7 +21,7 @@ from lineage.place import is_postgres
 from lineage.proof import prove
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
-from lineage.side import SideStore
+from lineage.side_place import SidePlace
 from lineage.verify import verify as check_log
 
 SCAN = 1_000
@@ -146,7 +146,8 @@ def verify(config: Config, since: Path | None, vkey: Path | None, as_json: bool)
     """
     key = Verifier.parse(vkey.read_text()) if vkey else load_verifier(config.data_dir)
     reader = open_reader(config.data_dir, config.database)
-    side = SideStore(Paths(config.data_dir).side) if Paths(config.data_dir).side.exists() else None
+    place = SidePlace(config.data_dir, config.database)
+    side = place.side() if place.exists() else None
     try:
         with progress("Verifying", reader.size(), as_json) as bar:
             report = check_log(reader, [key], since.read_bytes() if since else None, side, bar.update)
@@ -192,18 +193,26 @@ def move(config: Config, as_json: bool) -> None:
     """Bring the log of data_dir over to the PostgreSQL database that FILE names.
 
     Records, tree, checkpoints and the signing key stay as they are, so checkpoints held outside keep their worth. The
-    copy is verified before it counts; a database that has other records already is refused. The file that was the log
-    is kept, under another name. A move that was broken off is made up for by the same command.
+    copy is verified before it counts; a database that has other records already is refused. What lies beside the log
+    (tenants' keys, policy inputs, tokens) goes along. The files are kept, under other names. A move that was broken off
+    is made up for by the same command.
     """
+    from lineage.side_move import blobs_in
+
     source = Paths(config.data_dir).log
     if not is_postgres(config.database):
         raise click.UsageError("`database` must be postgresql://… in the configuration: the log moves there")
     with writer_lock(config.data_dir):
         size = size_of(source)
-        with progress("Copying", size, as_json) as copying, progress("Verifying", size, as_json) as verifying:
-            moved = move_log(config.data_dir, config.database, copying.update, verifying.update)
+        with (
+            progress("Copying", size, as_json) as copying,
+            progress("Verifying", size, as_json) as verifying,
+            progress("Copying policy inputs", blobs_in(Paths(config.data_dir).side), as_json) as beside,
+        ):
+            moved = move_log(config.data_dir, config.database, copying.update, verifying.update, beside.update)
     text = (
-        f"Moved {moved.records} records and {moved.checkpoints} checkpoints, verified. "
+        f"Moved {moved.records} records and {moved.checkpoints} checkpoints, verified; beside them "
+        f"{moved.blobs} policy inputs, the keys of {moved.tenants} tenants and {moved.tokens} tokens. "
         f"What was the log is now {moved.kept}; keep it until you have a copy of the database."
     )
     emit(moved.as_dict(), text, as_json)

@@ -14,9 +14,8 @@ from lineage import actions
 from lineage.control import ControlState
 from lineage.erasure import destroy, has_traces, remember
 from lineage.local import Log
-from lineage.paths import Paths
 from lineage.side import SideStore
-from lineage.tokens import TokenStore
+from lineage.side_place import SidePlace
 
 
 @click.group()
@@ -52,7 +51,7 @@ def erase(config: Config, name: str, yes: bool, as_json: bool) -> None:
     from then on and cuts live ones. The log keeps its records, which hold facts and keyed digests. Run it again where
     it broke off.
     """
-    with the_log(config) as log, closing(SideStore(Paths(config.data_dir).side)) as side:
+    with the_log(config) as log, closing(_place(config).side()) as side:
         if not has_traces(name, log.control, side, [item.id for item in config.tenants]):
             raise click.UsageError(f"there is no tenant {name}, and never was one with a key; see `cordon tenant list`")
         if not yes:
@@ -77,6 +76,10 @@ def erase(config: Config, name: str, yes: bool, as_json: bool) -> None:
     click.echo(warned("note: copy data_dir/keys/erased to where the keys' copy is kept"), err=True)
 
 
+def _place(config: Config) -> SidePlace:
+    return SidePlace(config.data_dir, config.database)
+
+
 def _confirm(name: str) -> None:
     text = f"This cannot be undone. Type the tenant's id ({name}) to erase it"
     if click.prompt(text, err=True, default="", show_default=False) != name:
@@ -85,7 +88,7 @@ def _confirm(name: str) -> None:
 
 def _destroy(config: Config, log: Log, name: str, side: SideStore, as_json: bool) -> tuple[int, int]:
     with (
-        closing(TokenStore(Paths(config.data_dir).side, most=config.gateway.tokens.per_principal)) as tokens,
+        closing(_place(config).tokens(most=config.gateway.tokens.per_principal)) as tokens,
         progress("Deleting", log.reader.size(), as_json) as bar,
     ):
         gone = destroy(name, side, tokens, log.reader, bar.update)

@@ -20,6 +20,7 @@ from lineage.paths import Paths
 from lineage.place import LogPlace
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
+from lineage.side_place import SidePlace
 
 STALE_SECONDS = 10.0
 LOOKED_THROUGH = 20_000
@@ -34,8 +35,8 @@ def examine_storage(config: Config) -> Iterator[Finding]:
     yield from _modes(config.data_dir)
     paths = Paths(config.data_dir)
     place = LogPlace(config.data_dir, config.database)
-    files = [("side", paths.side), ("state", config.state_path)]
-    for name, path in files if place.remote else [("log", paths.log), *files]:
+    files = [("state", config.state_path)]
+    for name, path in files if place.remote else [("log", paths.log), ("side", paths.side), *files]:
         if path.exists():
             yield _database(name, path)
     try:
@@ -43,6 +44,8 @@ def examine_storage(config: Config) -> Iterator[Finding]:
     except LineageError as error:
         yield fail("log", str(error), "see that the server runs and `database` is right; until then calls are refused")
         return
+    if place.remote:
+        yield _side(SidePlace(config.data_dir, config.database))
     if there:
         yield from _log(config)
     elif place.remote:
@@ -86,6 +89,22 @@ def _database(name: str, path: Path) -> Finding:
     if answer != [("ok",)]:
         return fail(f"{name} database", f"{path} is damaged: {answer[0][0]}", "stop Cordon, restore it from a copy")
     return ok(f"{name} database", f"{path.name}, {path.stat().st_size // 1024} KB, sound")
+
+
+def _side(place: SidePlace) -> Finding:
+    """What lies beside the log, where that is a database of several machines."""
+    left = Paths(place.data_dir).side
+    if left.exists():
+        return warn(
+            "side tables",
+            f"{left} has tenants' keys that are not in use: the database has its own",
+            "stop Cordon and run `cordon log move`; where there is no log to move, set the file aside",
+        )
+    try:
+        there = place.exists()
+    except LineageError as error:
+        return fail("side tables", str(error), "see that the server runs and `database` is right")
+    return ok("side tables", f"the {place.name} are {'there' if there else 'made at the first start'}")
 
 
 def _log(config: Config) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ import pytest
 
 from cordon import cli
 from lineage.erasure import erased_path
-from lineage.side import SideStore
+from lineage.sqlite_side import SqliteSide
 from lineage.tokens import Kept, Scope, TokenStore
 from tests.support.gateway import Cordon, cordon, wait_for
 
@@ -37,7 +37,7 @@ def call(gateway: Cordon, key: str) -> httpx.Response:
 
 
 def wrapped(gateway: Cordon, tenant: str) -> object:
-    side = SideStore(gateway.data_dir / "cordon-side.db")
+    side = SqliteSide(gateway.data_dir / "cordon-side.db")
     try:
         return side.wrapped_key(tenant)
     finally:
@@ -67,7 +67,7 @@ def test_an_erased_tenant_is_cut_off_everywhere_and_its_content_is_gone(gateway:
     start = gateway.log.size()
     named = [r["side"] for r in gateway.records(0, "call.intent") if r["tenant"] == "acme"]
     kept = [r["side"] for r in gateway.records(0, "call.intent") if r["tenant"] == "globex"]
-    side = SideStore(gateway.data_dir / "cordon-side.db")
+    side = SqliteSide(gateway.data_dir / "cordon-side.db")
     wait_for(lambda: all(side.load(digest) for digest in named + kept))
 
     done = gateway.cli("tenant", "erase", "acme", "--yes")

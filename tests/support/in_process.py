@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,9 @@ from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.reader import open_reader
 from lineage.record import decode, encode
-from lineage.side import SideStore, TenantKeys
-from lineage.tokens import TokenStore
+from lineage.side import TenantKeys
+from lineage.side_place import CONNECTIONS, SidePlace
+from lineage.tokens import Tokens
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.settings import Policy
@@ -162,7 +164,7 @@ class InProcess:
         self.gateway: Gateway
         self.policy: Source
         self.budget: Budget
-        self.tokens: TokenStore
+        self.tokens: Tokens
         self.meter: Meter
         self.port = 0
         self.key = ""
@@ -278,8 +280,12 @@ async def in_process(
     routes: Callable[[list[Endpoint]], list[Route]] | None = None,
     roles: Sequence[str] = (),
     tokens: TokenSettings = TOKENS,
+    database: str = "",
 ) -> AsyncIterator[InProcess]:
-    """A worker with a bundle of `modules` (by file name; default: allow and inspect all), one tenant, one key."""
+    """A worker with a bundle of `modules` (by file name; default: allow and inspect all), one tenant, one key.
+
+    `database`: where tenants' keys and tokens lie, if not in the data directory.
+    """
     files = {"request.rego": ALLOW_ALL, "response.rego": INSPECT_ALL} | dict(modules or {})
     policy = Policy()
     engine = EmbeddedEngine(make_bundle({name: text.encode() for name, text in files.items()}), policy)
@@ -303,11 +309,13 @@ async def in_process(
             world.key_id = str(record["key"])
             await log.append(encode(record))
             sweep, meter = Sweep(), Meter("gateway-0")
-            side = SideStore(Paths(data_dir).side)
+            place = SidePlace(data_dir, database)
+            side = place.side()
+            keys = TenantKeys(side, load_master_key(data_dir))
+            threads = ThreadPoolExecutor(CONNECTIONS) if place.remote else None
             world.budget = budget = Budget(limits.buffered)
             world.policy = Source(engine)
-            secrets = TenantSecrets(TenantKeys(side, load_master_key(data_dir)))
-            world.tokens = TokenStore(Paths(data_dir).side, most=tokens.per_principal)
+            world.tokens = place.tokens(most=tokens.per_principal)
             world.meter = meter
             services = Services(
                 boot="gateway-0-TEST",
@@ -315,13 +323,13 @@ async def in_process(
                 policy=world.policy,
                 pool=UpstreamPool(limits, sweep),
                 scanner=PatternScanner(),
-                secrets=secrets,
+                secrets=TenantSecrets(keys),
                 meter=meter,
                 steps=Steps(meter),
                 health=Health(),
                 budget=budget,
                 unknown=UnknownCallers("gateway-0-TEST"),
-                tokens=TokenService(world.tokens, meter, tokens),
+                tokens=TokenService(world.tokens, meter, tokens, threads),
                 kept=KeptInputs(lambda: log.generation),
             )
             setup = Setup.of(tables, [Tenant(id="acme", residency=("EU",)), Tenant(id="globex")], limits)
@@ -336,6 +344,9 @@ async def in_process(
                 await services.pool.close()
                 sweep.close()
                 await log.close()
+                keys.close()
+                if threads is not None:
+                    threads.shutdown(wait=False)
                 world.tokens.close()
                 side.close()
                 for server in servers:

@@ -117,6 +117,20 @@ class Postgres:
         """End the postmaster by SIGKILL; its children follow when they notice."""
         self._end(signal.SIGKILL)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Inside, no process of the server moves: it seems to be there, and answers nothing."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        group = [self.pid, *map(int, children)]
+        for pid in group:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in group:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """End the server and its children at once."""
         self._end(signal.SIGQUIT)

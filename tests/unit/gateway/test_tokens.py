@@ -15,19 +15,15 @@ from gateway.content import tokens as content_tokens
 from gateway.content.tokens import TOKEN
 from gateway.settings import Tokens as TokenSettings
 from lineage.paths import Paths
-from lineage.side import SideStore
+from lineage.sqlite_side import SqliteSide
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.settings import Policy
+from tests.support.echo import echo, prompt
 from tests.support.in_process import (
     INSPECT_ALL,
-    STREAM_END,
-    STREAM_HEAD,
     Answer,
     InProcess,
-    answer,
-    completion,
-    delta,
     in_process,
 )
 
@@ -45,22 +41,6 @@ def play(scene: Scene, request: str = RULE, response: str = INSPECT_ALL, **optio
             await scene(world)
 
     asyncio.run(run())
-
-
-def prompt(request: bytes) -> str:
-    """What the upstream was asked last."""
-    return str(json.loads(request.partition(b"\r\n\r\n")[2])["messages"][-1]["content"])
-
-
-async def echo(request: bytes, send: Callable[[bytes], None]) -> bool:
-    """Say what was asked, as a stream of small pieces where a stream is asked for."""
-    text = prompt(request)
-    if b'"stream":true' in request:
-        pieces = [text[start : start + 3] for start in range(0, len(text), 3)]
-        send(STREAM_HEAD + b"".join(map(delta, pieces)) + delta("", "stop") + STREAM_END)
-    else:
-        send(answer(completion(text)))
-    return True
 
 
 def said(reply: Answer) -> str:
@@ -296,7 +276,7 @@ def test_the_input_of_a_call_whose_values_could_not_be_kept_is_named_by_no_later
             assert (await world.chat(f"I am {MAIL}")).status == 200
         first, second = (str(record["side"]) for record in world.records("call.intent"))
         assert first == second
-        side = SideStore(Paths(world.data_dir).side)
+        side = SqliteSide(Paths(world.data_dir).side)
         for _ in range(100):
             if (blob := side.load(first)) is not None:
                 break

@@ -18,6 +18,7 @@ from lineage.paths import Paths
 from lineage.record import encode
 from lineage.settings import Lineage
 from lineage.side import SideStore, TenantKeys, blob_digest, seal
+from lineage.sqlite_side import SqliteSide
 from lineage.tokens import Kept, Scope, TokenStore
 from lineage.verify import verify
 
@@ -26,7 +27,7 @@ NOW = Stamp(1_000, "b")
 
 @pytest.fixture
 def side(tmp_path: Path) -> Iterator[SideStore]:
-    with closing(SideStore(Paths(tmp_path).side)) as store:
+    with closing(SqliteSide(Paths(tmp_path).side)) as store:
         yield store
 
 
@@ -136,7 +137,7 @@ def test_what_a_backup_brought_back_is_destroyed_again_and_told_again(tmp_path: 
     keys.get("other")
     remember(tmp_path, {"acme": 5})
     control = ControlState().fold({"kind": "admin.tenant_erased", "tenant": "globex", "at": 7, "by": "x"}, 0)
-    lacking = catch_up(tmp_path, control, lambda: SideStore(Paths(tmp_path).side), NOW, "process:writer")
+    lacking = catch_up(tmp_path, control, lambda: SqliteSide(Paths(tmp_path).side), NOW, "process:writer")
     assert [(record["tenant"], record["first_at"]) for record in lacking] == [("acme", 5)]
     assert remembered(tmp_path) == {"acme": 5, "globex": 7}
     for tenant in ("acme", "globex"):

@@ -37,7 +37,7 @@ def quiet(_count: int) -> None:
 def moved(log: Written, database: str) -> None:
     log.reader.close()
     with writer_lock(log.data_dir):
-        move_log(log.data_dir, database, quiet, quiet)
+        move_log(log.data_dir, database, quiet, quiet, quiet)
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [255, 1, 256, 700], [3, 0, 997]], ids=str)
@@ -134,9 +134,9 @@ def test_a_move_that_breaks_off_has_not_begun(server: Postgres) -> None:
         log.reader.close()
         with writer_lock(log.data_dir):
             with pytest.raises(KeyboardInterrupt):
-                move_log(log.data_dir, database, quiet, fail)
+                move_log(log.data_dir, database, quiet, fail, quiet)
             assert log_exists(database)
-            assert move_log(log.data_dir, database, quiet, quiet).records == 1_200
+            assert move_log(log.data_dir, database, quiet, quiet, quiet).records == 1_200
 
 
 @pytest.mark.parametrize("more", [0, 3])
@@ -194,6 +194,6 @@ def test_the_file_is_never_there_without_its_last_records(server: Postgres, monk
             reading.size()  # holds the write-ahead log
             monkeypatch.setattr(Path, "replace", killed)
             with pytest.raises(KeyboardInterrupt):
-                move_log(log.data_dir, server.database(), quiet, quiet)
+                move_log(log.data_dir, server.database(), quiet, quiet, quiet)
             assert beside.exists()
             assert not path.exists()

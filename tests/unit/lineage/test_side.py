@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lineage.errors import LogUnavailable, SideError
 from lineage.side import SideStore, TenantKey, TenantKeys, blob_digest, content_digest, seal, unseal
+from lineage.sqlite_side import SqliteSide
 
 MASTER = bytes(range(32))
 KEY = TenantKey.derive(b"k" * 32)
@@ -24,7 +25,7 @@ TENANT = "acme"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SideStore]:
-    side = SideStore(tmp_path / "side.db")
+    side = SqliteSide(tmp_path / "side.db")
     yield side
     side.close()
 
@@ -123,14 +124,14 @@ def test_a_failed_save_keeps_nothing_and_says_why(tmp_path: Path, store: SideSto
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LogUnavailable, match="file"):
-        SideStore(tmp_path / "file" / "side.db")
+        SqliteSide(tmp_path / "file" / "side.db")
 
 
 def test_a_tenant_gets_a_key_of_its_own_and_keeps_it(tmp_path: Path, store: SideStore) -> None:
     keys = TenantKeys(store, MASTER)
     assert keys.get("acme") == keys.get("acme")
     assert keys.get("acme") != keys.get("globex")
-    with closing(SideStore(tmp_path / "side.db")) as again:
+    with closing(SqliteSide(tmp_path / "side.db")) as again:
         assert TenantKeys(again, MASTER).get("acme") == keys.get("acme")
 
 
@@ -158,7 +159,7 @@ def test_threads_and_processes_that_race_for_the_first_use_agree(tmp_path: Path)
     start = threading.Barrier(6)
 
     def use() -> None:
-        with closing(SideStore(tmp_path / "side.db")) as own:
+        with closing(SqliteSide(tmp_path / "side.db")) as own:
             start.wait()
             found.append(TenantKeys(own, MASTER).get("acme"))
 

@@ -14,6 +14,7 @@ from lineage.paths import Paths
 from lineage.reader import LogReader
 from lineage.report import MAX_SHOWN, Check, Report
 from lineage.side import SideStore, blob_digest
+from lineage.sqlite_side import SqliteSide
 from lineage.store import LogSource
 from lineage.verify import verify
 from tests.support.records import intent, outcome, record
@@ -67,7 +68,7 @@ def test_what_was_not_checked_is_said() -> None:
         assert "--since" in text
         assert "blobs beside the log" in text
         assert " ok" not in text.lower()
-        with closing(SideStore(Paths(log.data_dir).side)) as side:
+        with closing(SqliteSide(Paths(log.data_dir).side)) as side:
             whole = run(log, log.reader.checkpoint(), side)
         assert whole.unchecked == [report.unchecked[0], "1 blobs beside the log that are no longer there"]
 
@@ -225,7 +226,7 @@ def test_dangling_and_lost_intents_are_counted_not_judged() -> None:
 def test_blobs_beside_the_log_are_checked_when_they_are_there() -> None:
     blobs = [b"blob %d" % number for number in range(4)]
     with written([intent(number, side=blob_digest(blob)) for number, blob in enumerate(blobs)]) as log:
-        with closing(SideStore(Paths(log.data_dir).side)) as side:
+        with closing(SqliteSide(Paths(log.data_dir).side)) as side:
             side.save([(1, blobs[0]), (1, blobs[1]), (1, blobs[2])])
             with side._transaction() as database:
                 database.execute("UPDATE blobs SET blob = x'00' WHERE blob = ?", (blobs[1],))

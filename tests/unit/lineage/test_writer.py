@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ from lineage.paths import Paths
 from lineage.reader import open_reader
 from lineage.record import decode
 from lineage.settings import Lineage
-from lineage.side import SideStore, blob_digest
+from lineage.side import blob_digest
 from lineage.side_writer import SideWriter
+from lineage.sqlite_side import SqliteSide
 from tests.support.logs import QUICK, connect, data_directory, running_writer
 from tests.support.records import intent, record
 
@@ -293,7 +295,7 @@ def test_side_blobs_are_kept_under_their_digest() -> None:
         client = await connect(data_dir)
         pairs = [(intent(number), b"blob %d" % number if number % 2 else None) for number in range(10)]
         await asyncio.gather(*[client.append(data, side=side) for data, side in pairs])
-        store = SideStore(Paths(data_dir).side)
+        store = SqliteSide(Paths(data_dir).side)
         async with asyncio.timeout(5):
             while meter.counter("cordon_side_blobs_total").value < 5:
                 await asyncio.sleep(0.005)
@@ -382,7 +384,7 @@ def test_a_client_that_comes_while_the_writer_ends_is_turned_away() -> None:
 
     async def scenario() -> None:
         with data_directory() as data_dir, writer_lock(data_dir), closing(Ledger(data_dir, QUICK)) as ledger:
-            side = SideWriter(Paths(data_dir).side, QUICK, Meter("log"))
+            side = SideWriter(partial(SqliteSide, Paths(data_dir).side), QUICK, Meter("log"))
             ending = writer.LogWriter(ledger, side, QUICK, Meter("log"))
             ending.finish()
             ours, theirs = socket.socketpair()

@@ -25,7 +25,8 @@ from lineage.local import open_log
 from lineage.paths import Paths
 from lineage.record import encode
 from lineage.settings import Lineage
-from lineage.side import SideStore, TenantKeys, blob_digest, seal
+from lineage.side import TenantKeys, blob_digest, seal
+from lineage.sqlite_side import SqliteSide
 from tests.support.cli import Installation, Result
 
 FILES = ("cordon-log.db", "cordon-side.db", "cordon.db")
@@ -48,7 +49,7 @@ def _installation(directory: Path) -> Installation:
 
 def _named_blob(one: Installation) -> None:
     data_dir = one.directory / "var"
-    with closing(SideStore(Paths(data_dir).side)) as side, open_log(data_dir, Lineage()) as log:
+    with closing(SqliteSide(Paths(data_dir).side)) as side, open_log(data_dir, Lineage()) as log:
         blob = seal(TenantKeys(side, load_master_key(data_dir)).get("acme"), "acme", b"input")
         side.save([(2**41, blob)])
         head = Stamp.now("t").head("call.intent")
@@ -306,7 +307,7 @@ def test_a_tenant_erased_after_the_backup_stays_erased(cordon: Installation) -> 
 
 def _is_erased(one: Installation) -> None:
     data_dir = one.directory / "var"
-    with closing(SideStore(Paths(data_dir).side)) as side:
+    with closing(SqliteSide(Paths(data_dir).side)) as side:
         assert side.wrapped_key("acme") == (None,)
     assert {row["tenant"]: row["state"] for row in one("tenant", "list", "--json").json}["acme"] == "erased"
     assert one("key", "list", "--json").json == []
