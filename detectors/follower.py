@@ -19,8 +19,7 @@ from typing import Protocol
 
 import orjson
 import structlog
-from sqlalchemy import Column, Engine, Executable, Integer, LargeBinary, String, Table, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import BigInteger, Column, Engine, Executable, Integer, LargeBinary, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from detectors import peek
@@ -29,7 +28,7 @@ from detectors.outbox import Outbox
 from detectors.settings import Detection
 from lineage.errors import LineageError
 from lineage.metrics import Meter
-from lineage.state import metadata
+from lineage.state import Text, insert, metadata
 
 PAUSE_SECONDS = 0.02
 IDLE_SECONDS = 1.0
@@ -46,9 +45,9 @@ _log = structlog.get_logger("cordon.detectors")
 places = Table(
     "followers",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("name", Text(64), primary_key=True),
     Column("version", Integer, nullable=False),
-    Column("next_index", Integer, nullable=False),
+    Column("next_index", BigInteger, nullable=False),
     Column("snapshot", LargeBinary, nullable=False, comment="JSON"),
 )
 
@@ -262,9 +261,9 @@ class Follower:
             self._awake.set()
 
     def _commit(self, rows: Sequence[dict[str, object]], statements: Sequence[Executable]) -> None:
-        insert = sqlite.insert(places)
-        changed = {name: insert.excluded[name] for name in ("version", "next_index", "snapshot")}
-        upsert = insert.on_conflict_do_update(index_elements=["name"], set_=changed)
+        new = insert(places)
+        changed = {name: new.excluded[name] for name in ("version", "next_index", "snapshot")}
+        upsert = new.on_conflict_do_update(index_elements=["name"], set_=changed)
         with self._engine.begin() as connection:
             for statement in statements:
                 connection.execute(statement)

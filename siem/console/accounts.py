@@ -213,8 +213,7 @@ class Accounts:
     def _change(self) -> Iterator[Connection]:
         """One transaction that no other change runs beside: its first statement takes the write lock."""
         with _as_invalid(), self._engine.begin() as connection:
-            if connection.execute(update(CHANGES).values(serial=CHANGES.c.serial + 1)).rowcount == 0:
-                connection.execute(insert(CHANGES).values(id=1, serial=1))
+            connection.execute(update(CHANGES).values(serial=CHANGES.c.serial + 1))
             yield connection
 
     def _open(self, connection: Connection, invitation: Invitation, name: str, hashed: str) -> Account:
