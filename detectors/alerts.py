@@ -12,6 +12,7 @@ from typing import Literal, cast
 import orjson
 from sqlalchemy import BigInteger, Column, Engine, Executable, Index, Row, Table, delete, select, update
 
+from detectors.alert import MOST_EVIDENCE
 from detectors.consumer import Consumer, Emission
 from detectors.detector import number, parse, text
 from lineage.state import Text, insert, metadata
@@ -24,20 +25,20 @@ table = Table(
     metadata,
     Column("id", Text(64), primary_key=True),
     Column("log_index", BigInteger, nullable=False),
-    Column("raised_at", BigInteger, nullable=False, comment="ms since the epoch"),
+    Column("raised_at", BigInteger, nullable=False, doc="ms since the epoch"),
     Column("detector", Text(64), nullable=False),
     Column("severity", Text(16), nullable=False),
     Column("tenant", Text(64), nullable=False),
     Column("subject_type", Text(16), nullable=False),
     Column("subject", Text(128), nullable=False),
     Column("summary", Text(300), nullable=False),
-    Column("evidence", Text(2048), nullable=False, comment="log indexes, a JSON array"),
+    Column("evidence", Text(2048), nullable=False, doc="log indexes, a JSON array"),
     Column("count", BigInteger, nullable=False),
-    Column("since", BigInteger, nullable=False, comment="ms since the epoch"),
-    Column("until", BigInteger, nullable=False, comment="ms since the epoch"),
+    Column("since", BigInteger, nullable=False, doc="ms since the epoch"),
+    Column("until", BigInteger, nullable=False, doc="ms since the epoch"),
     Column("state", Text(16), nullable=False, default="open"),
     Column("changed_by", Text(128), nullable=False, default=""),
-    Column("changed_at", BigInteger, nullable=False, default=0, comment="ms since the epoch"),
+    Column("changed_at", BigInteger, nullable=False, default=0, doc="ms since the epoch"),
     Index("alerts_by_log_index", "log_index"),
 )
 
@@ -80,8 +81,8 @@ class AlertTable(Consumer):
         texts = ("detector", "severity", "tenant", "subject_type", "subject", "summary")
         numbers = ("count", "since", "until")
         self._rows.append(
-            {"id": text(facts, "alert"), "log_index": index, "raised_at": number(facts, "at")}
-            | {name: text(facts, name) for name in texts}
+            {"id": text(facts, "alert")[: table.c.id.type.length], "log_index": index, "raised_at": number(facts, "at")}
+            | {name: text(facts, name)[: table.c[name].type.length] for name in texts}
             | {name: number(facts, name) for name in numbers}
             | {"evidence": orjson.dumps(_indexes(facts.get("evidence"))).decode()}
         )
@@ -129,8 +130,8 @@ def set_state(engine: Engine, alert: str, state: AlertState, *, by: str, at: int
 
 
 def _indexes(evidence: object) -> list[int]:
-    """The log indexes in an alert's evidence, whatever else a record may hold there."""
-    return [index for index in evidence if type(index) is int] if isinstance(evidence, list) else []
+    """The log indexes in an alert's evidence, whatever else a record may hold there, and however many."""
+    return [index for index in evidence if type(index) is int][:MOST_EVIDENCE] if isinstance(evidence, list) else []
 
 
 def _row(row: Row[tuple[object, ...]]) -> AlertRow:
