@@ -1,7 +1,8 @@
 """The SOC process' loop: detectors, the containment that follows from their alerts, and its end.
 
-One process at a time works on a data directory, and one of all machines that share a PostgreSQL database. It is woken by the log writer's notices; from the commit of the record
-that shows an abuse to the commit of the containment there are two commits and no waiting for a clock.
+One process at a time works on a data directory, and one of all machines that share a PostgreSQL database. It is woken
+by the log writer's notices; from the commit of the record that shows an abuse to the commit of the containment there
+are two commits and no waiting for a clock.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ async def run_soc(
 
     `state_path` is the state database's file, `boot` the life of this process, `database` the setting that says where
     the log and the state lie. While another machine's SOC process is at work on PostgreSQL, this one is its standby,
-    and `ready` as such. Raises AlreadyRunning when another SOC process holds the data directory for longer than ten seconds, and
-    LogUnavailable when no log writer answers as long.
+    and `ready` as such. Raises AlreadyRunning when another SOC process holds the data directory for longer than ten
+    seconds, and LogUnavailable when no log writer answers as long.
     """
     paths = Paths(data_dir)
     awake = asyncio.Event()

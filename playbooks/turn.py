@@ -21,7 +21,6 @@ from lineage.errors import LogUnavailable
 from lineage.metrics import Meter
 from lineage.postgres_session import Session
 from lineage.state import metadata
-from lineage.state_upgrade import SCHEMA
 from playbooks.errors import LostTurn
 
 LOCK: Final = 0x436F7264_736F6301
@@ -40,7 +39,7 @@ TERMS: Final = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("term", BigInteger, nullable=False, doc="counts turns; its one row is what a turn and its end queue on"),
 )
-_TAKE: Final = f"UPDATE {SCHEMA}.soc_term SET term = term + 1 WHERE id = 1 RETURNING term"
+_TAKE: Final = "UPDATE cordon_state.soc_term SET term = term + 1 WHERE id = 1 RETURNING term"
 
 _log = structlog.get_logger("cordon.soc")
 

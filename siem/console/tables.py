@@ -45,7 +45,5 @@ CHANGES: Final = Table(
     "operator_changes",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column(
-        "serial", BigInteger, nullable=False, doc="counts changes; its one row is what two changes at once queue on"
-    ),
+    Column("serial", BigInteger, nullable=False, doc="counts changes; its one row is what changes queue on"),
 )

@@ -7,9 +7,11 @@ from sqlalchemy import Engine
 
 from detectors import alerts
 from detectors.alert import MOST_EVIDENCE, Alert
-from detectors.alerts import AlertTable, find_alert, list_alerts
+from detectors.alerts import AlertTable, find_alert, list_alerts, set_state
 from tests.support import records
 from tests.support.states import StatePlace
+
+LARGEST = 2**53 - 1
 
 
 @pytest.fixture
@@ -69,12 +71,12 @@ def test_hostile_and_missing_facts_stay_text(state: Engine) -> None:
 def test_no_text_of_a_record_stops_the_table(state: Engine, hostile: str) -> None:
     """Not one that PostgreSQL cannot keep, or that is longer than its column; the alerts around it are there."""
     texts = ("alert", "detector", "severity", "tenant", "subject_type", "subject", "summary")
-    odd = raised(2, **dict.fromkeys(texts, hostile), evidence=[2**53] * 3_000, count=2**53, since=-(2**53))
+    odd = raised(2, **dict.fromkeys(texts, hostile), evidence=[LARGEST] * 1_000, count=LARGEST, since=-LARGEST)
     project(state, AlertTable(), (1, raised(1)), (2, odd), (3, raised(3)))
     rows = list_alerts(state)
     assert [row.log_index for row in rows] == [3, 2, 1]
     assert rows[1].summary == hostile.replace("\0", "\ufffd")[:300]
-    assert (len(rows[1].evidence), rows[1].count) == (MOST_EVIDENCE, 2**53)
+    assert (len(rows[1].evidence), rows[1].count) == (MOST_EVIDENCE, LARGEST)
     assert find_alert(state, "a\0b\ud800") is None
     assert not set_state(state, "\0", "closed", by="alice", at=1)
 

@@ -73,7 +73,7 @@ def test_processes_that_start_together_make_the_tables_once(state_place: StatePl
 def test_a_state_of_a_newer_program_is_refused_and_stays_as_it_is(state_place: StatePlace) -> None:
     with state_place.open().begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'v9999'"))
-    with pytest.raises(LogUnavailable, match="v9999.*newer program"):
+    with pytest.raises(LogUnavailable, match=r"v9999.*newer program"):
         state_place.open()
     with state_place.opened[0].connect() as connection:
         assert version(connection) == "v9999"

@@ -177,9 +177,8 @@ def test_the_token_of_a_link_is_stored_nowhere(bench, tmp_path, state_place):
     token = bench.accounts.first_link()
     bench.accounts.accept(token, "root", PASSWORD)
     invited = bench.accounts.invite("ana", ["analyst"], "root")
-    kept = {
-        str(file): file.read_bytes() for at in (tmp_path, state_place.path.parent) for file in at.glob("cordon*.db*")
-    }
+    files = [*tmp_path.glob("cordon*.db*"), *state_place.path.parent.glob("cordon*.db*")]
+    kept = {str(file): file.read_bytes() for file in files}
     with bench.engine.connect() as connection:
         kept |= {name: str(connection.execute(select(it)).all()).encode() for name, it in metadata.tables.items()}
     assert b"analyst" in kept["operator_invitations"]
@@ -222,7 +221,7 @@ def test_roles_are_those_of_the_table(bench, roles):
         bench.accounts.change_roles("root", roles, "root")
 
 
-@pytest.mark.parametrize("name", ["", "Ana", "a b", "a/b", "a\n", "<b>", "x" * 64, "cli", "detector", "one-time-link"])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "a\n", "<b>", "x" * 64, "cli", "detector", "one-time-link"])
 def test_a_name_that_the_log_could_mistake_is_refused(bench, name):
     token = bench.accounts.first_link()
     with pytest.raises(Invalid):
@@ -409,7 +408,7 @@ def test_the_state_database_holds_no_more_than_digests_of_sessions(bench):
     assert len(rows) == 1
 
 
-@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300, "", "a b", "Ana", "'; DROP TABLE operator_accounts; --"])
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300, "", "a b", "'; DROP TABLE operator_accounts; --"])
 def test_a_name_that_no_account_can_have_is_the_request_s_mistake_and_finds_nothing(bench, name):
     bench.first()
     assert bench.accounts.check(name, PASSWORD) is None
