@@ -42,6 +42,9 @@ table = Table(
     Index("alerts_by_log_index", "log_index"),
 )
 
+_LENGTHS = {column.name: column.type.length for column in table.columns if isinstance(column.type, Text)}
+"""PostgreSQL refuses a longer text, and with it all that is stored together."""
+
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
@@ -81,8 +84,8 @@ class AlertTable(Consumer):
         texts = ("detector", "severity", "tenant", "subject_type", "subject", "summary")
         numbers = ("count", "since", "until")
         self._rows.append(
-            {"id": text(facts, "alert")[: table.c.id.type.length], "log_index": index, "raised_at": number(facts, "at")}
-            | {name: text(facts, name)[: table.c[name].type.length] for name in texts}
+            {"id": text(facts, "alert")[: _LENGTHS["id"]], "log_index": index, "raised_at": number(facts, "at")}
+            | {name: text(facts, name)[: _LENGTHS[name]] for name in texts}
             | {name: number(facts, name) for name in numbers}
             | {"evidence": orjson.dumps(_indexes(facts.get("evidence"))).decode()}
         )

@@ -79,7 +79,7 @@ def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress
         if report.wrong:
             faults = "; ".join(fault for check in report.checks for fault in check.findings[:1])
             raise VerificationError(f"the log does not add up, nothing was moved; run `cordon log verify`: {faults}")
-    return Moved(records, checkpoints, str(_set_aside(path)))
+    return Moved(records, checkpoints, str(set_aside(path)))
 
 
 def _begins_alike(source: LogSource, target: LogSource) -> bool:
@@ -135,7 +135,7 @@ def _tiles(source: LogSource) -> Iterator[tuple[tuple[int, int], bytes]]:
             yield (level, index), tile
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
     """Rename the file and what SQLite keeps beside it: two logs under one key would be a log that was forked.
 
     The file goes first: left behind without its write-ahead log, it would be a log that lacks its last records.

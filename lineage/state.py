@@ -34,6 +34,10 @@ class Text(TypeDecorator[str]):
     impl = String
     cache_ok = True
 
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """As it is stored and compared."""
         return None if value is None else _UNSTORABLE.sub("\ufffd", value)

@@ -1,7 +1,7 @@
 """Takes the state from SQLite to PostgreSQL: accounts, links, sessions, alerts and the followers' places.
 
-All of it is one transaction on the other side, compared before it is committed: a move that breaks off has not begun, or
-lacks only the renaming of the file, which the same move makes up for.
+All of it is one transaction on the other side, compared before it is committed. What was copied and is still the same
+is not copied again, so that a move that broke off afterwards can be made again.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from sqlalchemy import Connection, Table, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from lineage.errors import LogUnavailable
-from lineage.move import _set_aside
 from lineage.state import open_state
 
 _CHUNK: Final = 1_000
 
 
-def move_state(path: Path, database: str, tables: Sequence[Table]) -> int:
+def copy_state(path: Path, database: str, tables: Sequence[Table]) -> int:
     """Bring the rows of `tables` from the file at `path` to the PostgreSQL `database`; returns how many there are.
 
-    The file is renamed as that of the log is; 0 where there is none. Nothing else may use either state meanwhile. What
-    the database has of its own stays only where it is the same; LogUnavailable when it is not, or when one of the two
-    fails: then nothing was changed.
+    0 where there is no file. Nothing else may use either state meanwhile. What the database has of its own stays only
+    where it is the same; LogUnavailable when it is not, or when one of the two fails: then nothing was changed.
     """
     if not path.exists():
         return 0
@@ -39,7 +37,6 @@ def move_state(path: Path, database: str, tables: Sequence[Table]) -> int:
     finally:
         source.dispose()
         target.dispose()
-    _set_aside(path)
     return rows
 
 

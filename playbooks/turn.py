@@ -81,7 +81,8 @@ async def take_turn(database: str, meter: Meter, stop: asyncio.Event, standing_b
     session: Session | None = None
     while not stop.is_set():
         try:
-            session = session or await asyncio.to_thread(Session, database, "cordon soc", None, PATIENCE)
+            if session is None:
+                session = await asyncio.to_thread(Session, database, "cordon soc", None, PATIENCE)
             if turn := await asyncio.to_thread(_take, session):
                 if standby.value:
                     await asyncio.sleep(SETTLE_SECONDS)

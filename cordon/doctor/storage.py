@@ -34,8 +34,8 @@ def examine_storage(config: Config) -> Iterator[Finding]:
     yield from _modes(config.data_dir)
     paths = Paths(config.data_dir)
     place = LogPlace(config.data_dir, config.database)
-    files = [("side", paths.side), ("state", config.state_path)]
-    for name, path in files if place.remote else [("log", paths.log), *files]:
+    files = [("side", paths.side)]
+    for name, path in files if place.remote else [("log", paths.log), *files, ("state", config.state_path)]:
         if path.exists():
             yield _database(name, path)
     try:
@@ -43,6 +43,8 @@ def examine_storage(config: Config) -> Iterator[Finding]:
     except LineageError as error:
         yield fail("log", str(error), "see that the server runs and `database` is right; until then calls are refused")
         return
+    if place.remote:
+        yield _shared_state(config)
     if there:
         yield from _log(config)
     elif place.remote:
@@ -86,6 +88,20 @@ def _database(name: str, path: Path) -> Finding:
     if answer != [("ok",)]:
         return fail(f"{name} database", f"{path} is damaged: {answer[0][0]}", "stop Cordon, restore it from a copy")
     return ok(f"{name} database", f"{path.name}, {path.stat().st_size // 1024} KB, sound")
+
+
+def _shared_state(config: Config) -> Finding:
+    from lineage.state_postgres import stored_version
+    from lineage.state_upgrade import head
+
+    try:
+        found = stored_version(config.database)
+    except LineageError as error:
+        return fail("state", str(error), "see that the server runs and `database` is right")
+    if found in {"", head()}:
+        return ok("state", f"tables of version {found}" if found else "its tables are made at the first start")
+    remedy = "a start of Cordon brings them up" if found < head() else "run the newer program that made them"
+    return warn("state", f"tables of version {found}, this program's are {head()}", remedy)
 
 
 def _log(config: Config) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         to = to if request.method == "GET" else "/"
         # In a thread: it asks the database, which the event loop must not wait for.
         shown: Response = await run_in_threadpool(door_pages.door, request, request.app.state.deps, to=to)
-        shown.status_code = 401
+        shown.status_code = 401 if shown.status_code == 200 else shown.status_code
     else:
         shown = pages(request).page(request, "error.html", status=told.status, problem=told)
     shown.headers.update(told.headers)

@@ -156,8 +156,9 @@ def test_who_loses_the_session_stops_and_stands_by(postgres_server: Postgres, sh
                     " AND classid::bigint = %s AND objid::bigint = %s",
                     (turn.LOCK >> 32, turn.LOCK & 0xFFFFFFFF),
                 ).fetchall()
-            assert ended == [(True,)]
-            await until(lambda: first.standby or second.standby is False, TAKEOVER_SECONDS)
+                assert ended == [(True,)]
+                query = "SELECT term FROM cordon_state.soc_term"
+                await until(lambda: admin.execute(query).fetchone() == (2,), TAKEOVER_SECONDS)
             await until(lambda: first.standby != second.standby, TAKEOVER_SECONDS)
             await refuse(client, "acme/one")
             await until(lambda: written(short_dir, database, "containment.applied"))
