@@ -15,16 +15,26 @@ from siem.console.deps import Deps
 
 ALIVE_MS: Final = 5_000
 SHOWN_SECONDS: Final = 900.0
+STANDBY: Final = frozenset({"cordon_log_standby", "cordon_soc_standby"})
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process that measures itself; alive if it did so within the last seconds."""
+    """One process that measures itself; alive if it did so within the last seconds.
+
+    `standby`: another machine's process has the turn to do what only one may do.
+    """
 
     name: str
     age_ms: int
     alive: bool
     calls: int
+    standby: bool
+
+    @property
+    def soc(self) -> bool:
+        """Whether it is the one that detects and contains."""
+        return self.name.startswith("soc")
 
     @property
     def gateway(self) -> bool:
@@ -67,4 +77,5 @@ def log_state(deps: Deps) -> LogState:
 
 def _process(snapshot: dict[str, Any], age_ms: int) -> Process:
     calls = sum(int(item["value"]) for item in snapshot["tallies"] if item["name"] == "cordon_calls_total")
-    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls)
+    standby = any(item["name"] in STANDBY and item["value"] for item in snapshot["tallies"])
+    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls, standby)

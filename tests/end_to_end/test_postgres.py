@@ -73,6 +73,7 @@ def test_a_log_moves_and_the_same_cordon_goes_on_with_it(server: Postgres) -> No
     with cordon() as running:
         key = running.key("ci-bot")
         assert call(running, key).status_code == 200
+        invited = running.cli("account", "invite", "ana", "--role", "viewer")["link"]
         before = running.records()
         held = running.directory / "held"
         wait_for(lambda: running.log.checkpoint_size() >= len(before))
@@ -85,8 +86,12 @@ def test_a_log_moves_and_the_same_cordon_goes_on_with_it(server: Postgres) -> No
         moved = running.cli("log", "move")
         assert moved["records"] >= len(before)
         assert Path(moved["kept"]).name == "cordon-log.db.moved"
+        assert moved["state_rows"] > 1 and (running.data_dir / "cordon.db.moved").exists()
+        assert not (running.data_dir / "cordon.db").exists()
         running.start()
         assert call(running, key).status_code == 200, "the key lives on: the log knows it"
+        assert httpx.get(running.control_url + invited[invited.index("/invitation/") :]).status_code == 200
+        assert not (running.data_dir / "cordon.db").exists()
         assert running.records()[: len(before)] == before
         running.cli("log", "verify", "--since", str(held))
 
