@@ -85,6 +85,8 @@ def _check_known(before: str, where: str) -> None:
 
 
 def _run(connection: Connection) -> None:
+    # It tells of each of its parts; what concerns the operator is said here, in one line.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
 
