@@ -114,6 +114,11 @@ def test_two_cordons_serve_at_once_and_one_goes_on_when_the_other_dies(server: P
                 intent, outcome = reader.of_call(answer.headers["x-cordon-call"])
                 assert (intent["kind"], outcome["kind"]) == ("call.intent", "call.outcome")
 
+        link = second.cli("account", "invite", "ana", "--role", "viewer")["link"]
+        for running in (first, second):
+            page = httpx.get(running.control_url + link[link.index("/invitation/") :])
+            assert page.status_code == 200, "accounts and links are the same on both"
+
         contained = second.cli("contain", "acme/ci-bot", "--reason", "a drill", "--for", "5m")
         commit = time.monotonic()
         wait_for(lambda: call(first, key).status_code == 403)
@@ -133,6 +138,10 @@ def test_two_cordons_serve_at_once_and_one_goes_on_when_the_other_dies(server: P
         wait_for(lambda: second.log.checkpoint_size() > max(signed, len(acknowledged)), 10)
         assert time.monotonic() - died < 3, "the log has one who signs again"
         assert second.records()[: len(acknowledged)] == acknowledged
+        for _ in range(10):
+            httpx.get(f"{second.url}/hr/salaries", headers={"authorization": f"Bearer {key}"})
+        second.until("alert.raised", subject="acme/ci-bot")
+        wait_for(lambda: call(second, key).status_code == 403)
         second.cli("log", "verify")
 
 
