@@ -67,7 +67,7 @@ def databases(config: Config) -> dict[str, Path]:
     """The SQLite files of an installation, by the name that they have in a backup, in the order of copying."""
     paths = Paths(config.data_dir)
     named = {STATE: config.state_path, LOG: paths.log, SIDE: paths.side}
-    return {name: path for name, path in named.items() if not (name == LOG and is_postgres(config.database))}
+    return {name: path for name, path in named.items() if not (name in {LOG, STATE} and is_postgres(config.database))}
 
 
 def make(config: Config, target: Path, keys: Path | None, progress: Progress) -> Made:
