@@ -169,6 +169,7 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
     with cordon(lambda config: config.update(database=database)) as running:
         key = running.key("ci-bot")
         assert call(running, key).status_code == 200
+        link = running.cli("account", "invite", "ana", "--role", "viewer")["link"]
         made = running.cli("backup", str(copy), "--keys", str(keys))
         assert "cordon.dump" in made["files"] and "cordon-log.db" not in made["files"]
         assert not any(server.password.encode() in path.read_bytes() for path in copy.iterdir())
@@ -182,6 +183,7 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
         second.cli_fails("is not overwritten", "restore", str(copy))
         second.start()
         assert call(second, key).status_code == 200
+        assert httpx.get(second.control_url + link[link.index("/invitation/") :]).status_code == 200
         assert second.cli("log", "verify")["wrong"] == 0
 
 
