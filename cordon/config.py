@@ -58,7 +58,7 @@ class Config(Settings):
         "",
         repr=False,
         description="sqlite:///PATH: file of the state database (empty: cordon.db in data_dir), the log in data_dir. "
-        "postgresql://USER:PASSWORD@HOST:PORT/NAME: the log lies there, the state in data_dir",
+        "postgresql://USER:PASSWORD@HOST:PORT/NAME: both lie there",
     )
     gateway: Gateway = Gateway()
     control: Control = Control()
@@ -72,7 +72,7 @@ class Config(Settings):
 
     @property
     def state_path(self) -> Path:
-        """File of the state database."""
+        """File of the state database, where it does not lie on PostgreSQL."""
         if self.database.startswith(SQLITE):
             return Path(self.database.removeprefix(SQLITE))
         return self.data_dir / "cordon.db"

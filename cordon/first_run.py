@@ -57,7 +57,7 @@ def welcome(config: Config, boot: str) -> Welcome:
 
 def first_link(config: Config, log: Log, boot: str) -> str:
     """The console's address at which the first account is opened; empty where there is an account."""
-    state = open_state(config.state_path)
+    state = open_state(config.state_path, config.database)
     try:
         accounts = Accounts(
             state,

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import orjson
-from sqlalchemy import Column, Engine, Executable, Index, Integer, Row, String, Table, delete, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import BigInteger, Column, Engine, Executable, Index, Row, Table, delete, select, update
 
+from detectors.alert import MOST_EVIDENCE
 from detectors.consumer import Consumer, Emission
 from detectors.detector import number, parse, text
-from lineage.state import metadata
+from lineage.state import Text, insert, metadata
 
 AlertState = Literal["open", "acknowledged", "closed"]
 MOST_ALERTS = 100_000
@@ -23,24 +23,27 @@ MOST_ALERTS = 100_000
 table = Table(
     "alerts",
     metadata,
-    Column("id", String(64), primary_key=True),
-    Column("log_index", Integer, nullable=False),
-    Column("raised_at", Integer, nullable=False, comment="ms since the epoch"),
-    Column("detector", String(64), nullable=False),
-    Column("severity", String(16), nullable=False),
-    Column("tenant", String(64), nullable=False),
-    Column("subject_type", String(16), nullable=False),
-    Column("subject", String(128), nullable=False),
-    Column("summary", String(300), nullable=False),
-    Column("evidence", String(2048), nullable=False, comment="log indexes, a JSON array"),
-    Column("count", Integer, nullable=False),
-    Column("since", Integer, nullable=False, comment="ms since the epoch"),
-    Column("until", Integer, nullable=False, comment="ms since the epoch"),
-    Column("state", String(16), nullable=False, default="open"),
-    Column("changed_by", String(128), nullable=False, default=""),
-    Column("changed_at", Integer, nullable=False, default=0, comment="ms since the epoch"),
+    Column("id", Text(64), primary_key=True),
+    Column("log_index", BigInteger, nullable=False),
+    Column("raised_at", BigInteger, nullable=False, doc="ms since the epoch"),
+    Column("detector", Text(64), nullable=False),
+    Column("severity", Text(16), nullable=False),
+    Column("tenant", Text(64), nullable=False),
+    Column("subject_type", Text(16), nullable=False),
+    Column("subject", Text(128), nullable=False),
+    Column("summary", Text(300), nullable=False),
+    Column("evidence", Text(2048), nullable=False, doc="log indexes, a JSON array"),
+    Column("count", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False, doc="ms since the epoch"),
+    Column("until", BigInteger, nullable=False, doc="ms since the epoch"),
+    Column("state", Text(16), nullable=False, default="open"),
+    Column("changed_by", Text(128), nullable=False, default=""),
+    Column("changed_at", BigInteger, nullable=False, default=0, doc="ms since the epoch"),
     Index("alerts_by_log_index", "log_index"),
 )
+
+_LENGTHS = {column.name: column.type.length for column in table.columns if isinstance(column.type, Text)}
+"""PostgreSQL refuses a longer text, and with it all that is stored together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,8 @@ class AlertTable(Consumer):
         texts = ("detector", "severity", "tenant", "subject_type", "subject", "summary")
         numbers = ("count", "since", "until")
         self._rows.append(
-            {"id": text(facts, "alert"), "log_index": index, "raised_at": number(facts, "at")}
-            | {name: text(facts, name) for name in texts}
+            {"id": text(facts, "alert")[: _LENGTHS["id"]], "log_index": index, "raised_at": number(facts, "at")}
+            | {name: text(facts, name)[: _LENGTHS[name]] for name in texts}
             | {name: number(facts, name) for name in numbers}
             | {"evidence": orjson.dumps(_indexes(facts.get("evidence"))).decode()}
         )
@@ -95,7 +98,7 @@ class AlertTable(Consumer):
         rows, self._rows = self._rows, []
         last_kept = select(table.c.log_index).order_by(table.c.log_index.desc()).limit(1).offset(MOST_ALERTS - 1)
         return (
-            *(sqlite.insert(table).values(row).on_conflict_do_nothing() for row in rows),
+            *(insert(table).values(row).on_conflict_do_nothing() for row in rows),
             delete(table).where(table.c.log_index < last_kept.scalar_subquery()),
         )
 
@@ -130,8 +133,8 @@ def set_state(engine: Engine, alert: str, state: AlertState, *, by: str, at: int
 
 
 def _indexes(evidence: object) -> list[int]:
-    """The log indexes in an alert's evidence, whatever else a record may hold there."""
-    return [index for index in evidence if type(index) is int] if isinstance(evidence, list) else []
+    """The log indexes in an alert's evidence, whatever else a record may hold there, and however many."""
+    return [index for index in evidence if type(index) is int][:MOST_EVIDENCE] if isinstance(evidence, list) else []
 
 
 def _row(row: Row[tuple[object, ...]]) -> AlertRow:

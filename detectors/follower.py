@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import orjson
 import structlog
-from sqlalchemy import Column, Engine, Executable, Integer, LargeBinary, String, Table, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import BigInteger, Column, Connection, Engine, Executable, Integer, LargeBinary, Row, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from detectors import peek
@@ -29,7 +28,7 @@ from detectors.outbox import Outbox
 from detectors.settings import Detection
 from lineage.errors import LineageError
 from lineage.metrics import Meter
-from lineage.state import metadata
+from lineage.state import Text, insert, metadata
 
 PAUSE_SECONDS = 0.02
 IDLE_SECONDS = 1.0
@@ -46,10 +45,10 @@ _log = structlog.get_logger("cordon.detectors")
 places = Table(
     "followers",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("name", Text(64), primary_key=True),
     Column("version", Integer, nullable=False),
-    Column("next_index", Integer, nullable=False),
-    Column("snapshot", LargeBinary, nullable=False, comment="JSON"),
+    Column("next_index", BigInteger, nullable=False),
+    Column("snapshot", LargeBinary, nullable=False, doc="JSON"),
 )
 
 
@@ -75,8 +74,13 @@ class Follower:
         settings: Detection,
         awake: asyncio.Event,
         meter: Meter,
+        guard: Callable[[Connection], None] = lambda _connection: None,
     ) -> None:
-        """`engine` is the state database; `awake` is set by whoever learns that the log has grown."""
+        """`engine` is the state database; `awake` is set by whoever learns that the log has grown.
+
+        `guard` is called first in each transaction that stores; it raises a LineageError where another follower has
+        taken over.
+        """
         self._reader = reader
         self._engine = engine
         self._outbox = outbox
@@ -84,6 +88,7 @@ class Follower:
         self._settings = settings
         self._awake = awake
         self._meter = meter
+        self._guard = guard
         self._seen = meter.counter("cordon_follower_records_total")
         self._routes: dict[bytes, list[tuple[int, Consumer]]] = {}
         self._next = 0
@@ -144,16 +149,20 @@ class Follower:
     async def _begin(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                self.restore(self._reader.size())
+                stored = await asyncio.to_thread(self.stored)
+                self.restore(self._reader.size(), stored)
                 return
             except (LineageError, SQLAlchemyError) as error:
                 _log.warning("follower_waits", problem=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def restore(self, size: int) -> None:
-        """Take up each consumer's stored place and snapshot, where the log has `size` records now."""
+    def stored(self) -> dict[str, Row[tuple[object, ...]]]:
+        """What is stored of each consumer, by its name; it waits for the database."""
         with self._engine.connect() as connection:
-            stored = {row.name: row for row in connection.execute(select(places))}
+            return {row.name: row for row in connection.execute(select(places))}
+
+    def restore(self, size: int, stored: Mapping[str, Row[tuple[object, ...]]]) -> None:
+        """Take up each consumer's stored place and snapshot, where the log has `size` records now."""
         self._next = self._certain = size
         for consumer in self._consumers:
             row = stored.get(consumer.name)
@@ -253,7 +262,7 @@ class Follower:
             self._stored = place
             del self._statements[: len(statements)]
             pause = max(pause, min((time.monotonic() - started) * STORE_SHARE, LONGEST_STORE_PAUSE))
-        except SQLAlchemyError as error:
+        except (LineageError, SQLAlchemyError) as error:
             _log.warning("place_not_stored", problem=str(error.__cause__ or error))
         finally:
             # What was projected meanwhile is waited for by people, however long this took.
@@ -262,10 +271,11 @@ class Follower:
             self._awake.set()
 
     def _commit(self, rows: Sequence[dict[str, object]], statements: Sequence[Executable]) -> None:
-        insert = sqlite.insert(places)
-        changed = {name: insert.excluded[name] for name in ("version", "next_index", "snapshot")}
-        upsert = insert.on_conflict_do_update(index_elements=["name"], set_=changed)
+        new = insert(places)
+        changed = {name: new.excluded[name] for name in ("version", "next_index", "snapshot")}
+        upsert = new.on_conflict_do_update(index_elements=["name"], set_=changed)
         with self._engine.begin() as connection:
+            self._guard(connection)
             for statement in statements:
                 connection.execute(statement)
             connection.execute(upsert, rows)

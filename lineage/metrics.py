@@ -95,6 +95,7 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_follower_records_total": Definition("counter", "Records that the detectors have seen."),
     "cordon_follower_failures_total": Definition("counter", "Records that a consumer failed on.", ("consumer",)),
     "cordon_follower_written_total": Definition("counter", "Records that detectors and playbooks wrote.", ("kind",)),
+    "cordon_soc_standby": Definition("gauge", "1 while this SOC process waits for another machine's to end."),
     "cordon_follower_waiting_records": Definition("gauge", "Records that detectors and playbooks want written."),
 }
 """Every metric that there is; a name that is not here raises."""

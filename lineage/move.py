@@ -88,8 +88,8 @@ def move_log(data_dir: Path, database: str, copied: Progress, verified: Progress
             raise VerificationError(f"the log does not add up, nothing was moved; run `cordon log verify`: {faults}")
         # Before the log is there: a Cordon that found it without the tenants' keys would make others.
         side = copy_side(Paths(data_dir).side, database, beside)
-    _set_aside(Paths(data_dir).side)
-    return Moved(records, checkpoints, side.tenants, side.blobs, side.tokens, str(_set_aside(path)))
+    set_aside(Paths(data_dir).side)
+    return Moved(records, checkpoints, side.tenants, side.blobs, side.tokens, str(set_aside(path)))
 
 
 def _begins_alike(source: LogSource, target: LogSource) -> bool:
@@ -145,7 +145,7 @@ def _tiles(source: LogSource) -> Iterator[tuple[tuple[int, int], bytes]]:
             yield (level, index), tile
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
     """Rename the file and what SQLite keeps beside it: two logs under one key would be a log that was forked.
 
     The file goes first: left behind without its write-ahead log, it would be a log that lacks its last records.

@@ -1,7 +1,8 @@
 """The SOC process' loop: detectors, the containment that follows from their alerts, and its end.
 
-One process at a time works on a data directory. It is woken by the log writer's notices; from the commit of the record
-that shows an abuse to the commit of the containment there are two commits and no waiting for a clock.
+One process at a time works on a data directory, and one of all machines that share a PostgreSQL database. It is woken
+by the log writer's notices; from the commit of the record that shows an abuse to the commit of the containment there
+are two commits and no waiting for a clock.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine
+import structlog
+from sqlalchemy import Connection, Engine
 
 from detectors.alerts import AlertTable
 from detectors.catalogue import detectors
@@ -24,6 +26,7 @@ from lineage.client import LogClient
 from lineage.errors import LogUnavailable
 from lineage.metrics import Meter
 from lineage.paths import Paths, make_private
+from lineage.place import is_postgres
 from lineage.reader import LogReader, open_reader
 from lineage.state import open_state
 from playbooks.containment import Containing
@@ -32,6 +35,8 @@ from playbooks.expiry import expire
 
 PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.1
+
+_log = structlog.get_logger("cordon.soc")
 
 
 async def run_soc(
@@ -47,22 +52,59 @@ async def run_soc(
 ) -> None:
     """Follow the log in `data_dir` until `stop`; `ready` is called once all that was there has been seen.
 
-    `state_path` is the state database, `boot` the life of this process, `database` the setting that says where the log
-    lies. Raises AlreadyRunning when another SOC process holds the data directory for longer than ten seconds, and
-    LogUnavailable when no log writer answers as long.
+    `state_path` is the state database's file, `boot` the life of this process, `database` the setting that says where
+    the log and the state lie. While another machine's SOC process is at work on PostgreSQL, this one is its standby,
+    and `ready` as such. Raises AlreadyRunning when another SOC process holds the data directory for longer than ten
+    seconds, and LogUnavailable when no log writer answers as long.
     """
     paths = Paths(data_dir)
     awake = asyncio.Event()
+    ready = _once(ready)
     async with _alone(paths), _opened(paths, database, state_path, awake) as (log, reader, state):
-        consumers = (
-            AlertTable(),
-            *detectors(settings),
-            Containing(settings.contain, lambda: log.control),
-        )
-        follower = Follower(reader, state, Outbox(log, boot, meter), consumers, settings, awake, meter)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(follower.run(stop, ready))
-            tasks.create_task(expire(log, lambda: log.control, boot, stop))
+
+        async def work(guard: Callable[[Connection], None]) -> None:
+            consumers = (AlertTable(), *detectors(settings), Containing(settings.contain, lambda: log.control))
+            outbox = Outbox(log, boot, meter)
+            follower = Follower(reader, state, outbox, consumers, settings, awake, meter, guard)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(follower.run(stop, ready))
+                tasks.create_task(expire(log, lambda: log.control, boot, stop))
+
+        if is_postgres(database):
+            await _by_turns(work, database, meter, stop, ready)
+        else:
+            await work(lambda _connection: None)
+
+
+async def _by_turns(
+    work: Callable[[Callable[[Connection], None]], Awaitable[None]],
+    database: str,
+    meter: Meter,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+) -> None:
+    """Work while it is this machine's turn; stand by while it is another's. A standby is `ready`: it can take over."""
+    from playbooks.turn import take_turn
+
+    while turn := await take_turn(database, meter, stop, ready):
+        working, keeping = asyncio.ensure_future(work(turn.check)), asyncio.create_task(turn.keep())
+        try:
+            await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                await working
+                return
+            _log.warning("soc_turn_lost", problem=str(keeping.exception()))
+        finally:
+            for task in (working, keeping):
+                task.cancel()
+            await asyncio.gather(working, keeping, return_exceptions=True)
+            turn.close()
+
+
+def _once(ready: Callable[[], None]) -> Callable[[], None]:
+    """The same, which does nothing when it is called again."""
+    left = [ready]
+    return lambda: left.pop()() if left else None
 
 
 @asynccontextmanager
@@ -73,7 +115,7 @@ async def _opened(
     log = await _connected(paths, awake)
     try:
         reader = open_reader(paths.data_dir, database)
-        state = open_state(state_path)
+        state = await asyncio.to_thread(open_state, state_path, database)
         try:
             yield log, reader, state
         finally:

@@ -69,7 +69,7 @@ def databases(config: Config) -> dict[str, Path]:
     """The SQLite files of an installation, by the name that they have in a backup, in the order of copying."""
     paths = Paths(config.data_dir)
     named = {STATE: config.state_path, LOG: paths.log, SIDE: paths.side}
-    return {name: path for name, path in named.items() if name == STATE or not is_postgres(config.database)}
+    return {} if is_postgres(config.database) else named
 
 
 def make(config: Config, target: Path, keys: Path | None, progress: Progress) -> Made:

@@ -109,7 +109,7 @@ def enable(config: Config, name: str, as_json: bool) -> None:
 @contextmanager
 def _accounts(config: Config) -> Iterator[Accounts]:
     with the_log(config) as log:
-        state = open_state(config.state_path)
+        state = open_state(config.state_path, config.database)
         try:
             yield Accounts(
                 state,

@@ -11,10 +11,11 @@ import click
 from cordon.commands.common import config_option, json_option
 from cordon.config import Config
 from cordon.output import bad, emit, good, json_text, moment, printable, progress, table
+from detectors import alerts, follower
 from lineage.export import export_lines, export_tiles
 from lineage.keys import load_verifier
 from lineage.ledger import writer_lock
-from lineage.move import move_log, size_of
+from lineage.move import move_log, set_aside, size_of
 from lineage.note import Verifier
 from lineage.paths import Paths
 from lineage.place import is_postgres
@@ -22,8 +23,15 @@ from lineage.proof import prove
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
 from lineage.side_place import SidePlace
+from lineage.state_move import copy_state
 from lineage.verify import verify as check_log
+from siem.console import tables as accounts
 
+STATE = (
+    *(accounts.ACCOUNTS, accounts.INVITATIONS, accounts.SESSIONS, accounts.CHANGES),
+    *(alerts.table, follower.places),
+)
+"""The state's tables that move; whose turn it is on PostgreSQL is known only there."""
 SCAN = 1_000
 """Records read at once while looking for those that fit."""
 
@@ -187,35 +195,45 @@ def export(config: Config, start: int, tiles: bool, output: Path | None, as_json
 
 
 @log.command()
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file of the state, where it was not cordon.db in data_dir.",
+)
 @config_option
 @json_option
-def move(config: Config, as_json: bool) -> None:
-    """Bring the log of data_dir over to the PostgreSQL database that FILE names.
+def move(config: Config, state: Path | None, as_json: bool) -> None:
+    """Bring the log and the state of data_dir over to the PostgreSQL database that FILE names.
 
-    Records, tree, checkpoints and the signing key stay as they are, so checkpoints held outside keep their worth. The
-    copy is verified before it counts; a database that has other records already is refused. What lies beside the log
-    (tenants' keys, policy inputs, tokens) goes along. The files are kept, under other names. A move that was broken off
-    is made up for by the same command.
+    Records, tree, checkpoints and the signing key stay as they are, so checkpoints held outside keep their worth; so do
+    accounts, sessions, alerts and the detectors' places. The copy is verified before it counts; a database that has
+    other records already is refused. What lies beside the log (tenants' keys, policy inputs, tokens) goes along. The
+    files are kept, under other names. A move that was broken off is made up for by the same command.
     """
     from lineage.side_move import blobs_in
 
     source = Paths(config.data_dir).log
     if not is_postgres(config.database):
         raise click.UsageError("`database` must be postgresql://… in the configuration: the log moves there")
+    state = state or config.state_path
     with writer_lock(config.data_dir):
         size = size_of(source)
+        # The log is last: as long as it is not moved, the files are what counts.
+        rows = copy_state(state, config.database, STATE)
         with (
             progress("Copying", size, as_json) as copying,
             progress("Verifying", size, as_json) as verifying,
             progress("Copying policy inputs", blobs_in(Paths(config.data_dir).side), as_json) as beside,
         ):
             moved = move_log(config.data_dir, config.database, copying.update, verifying.update, beside.update)
+        if rows:
+            set_aside(state)
     text = (
-        f"Moved {moved.records} records and {moved.checkpoints} checkpoints, verified; beside them "
-        f"{moved.blobs} policy inputs, the keys of {moved.tenants} tenants and {moved.tokens} tokens. "
+        f"Moved {moved.records} records and {moved.checkpoints} checkpoints, verified, and {rows} rows of state; "
+        f"beside them {moved.blobs} policy inputs, the keys of {moved.tenants} tenants and {moved.tokens} tokens. "
         f"What was the log is now {moved.kept}; keep it until you have a copy of the database."
     )
-    emit(moved.as_dict(), text, as_json)
+    emit(moved.as_dict() | {"state_rows": rows}, text, as_json)
 
 
 def _lines(reader: LogReader, start: int, output: Path | None) -> int:

@@ -35,8 +35,8 @@ def examine_storage(config: Config) -> Iterator[Finding]:
     yield from _modes(config.data_dir)
     paths = Paths(config.data_dir)
     place = LogPlace(config.data_dir, config.database)
-    files = [("state", config.state_path)]
-    for name, path in files if place.remote else [("log", paths.log), ("side", paths.side), *files]:
+    files = [] if place.remote else [("log", paths.log), ("side", paths.side), ("state", config.state_path)]
+    for name, path in files:
         if path.exists():
             yield _database(name, path)
     try:
@@ -46,6 +46,7 @@ def examine_storage(config: Config) -> Iterator[Finding]:
         return
     if place.remote:
         yield _side(SidePlace(config.data_dir, config.database))
+        yield _shared_state(config)
     if there:
         yield from _log(config)
     elif place.remote:
@@ -105,6 +106,20 @@ def _side(place: SidePlace) -> Finding:
     except LineageError as error:
         return fail("side tables", str(error), "see that the server runs and `database` is right")
     return ok("side tables", f"the {place.name} are {'there' if there else 'made at the first start'}")
+
+
+def _shared_state(config: Config) -> Finding:
+    from lineage.state_postgres import stored_version
+    from lineage.state_upgrade import head
+
+    try:
+        found = stored_version(config.database)
+    except LineageError as error:
+        return fail("state", str(error), "see that the server runs and `database` is right")
+    if found in {"", head()}:
+        return ok("state", f"tables of version {found}" if found else "its tables are made at the first start")
+    remedy = "a start of Cordon brings them up" if found < head() else "run the newer program that made them"
+    return warn("state", f"tables of version {found}, this program's are {head()}", remedy)
 
 
 def _log(config: Config) -> Iterator[Finding]:

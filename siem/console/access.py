@@ -31,6 +31,8 @@ CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf"
 LONGEST_TOKEN: Final = 512
 LIVE: Final = "/live/{part}"
+SAME_FOR_ALL: Final = frozenset({"/healthz", "/readyz", "/log/checkpoint", "/log/vkey", "/static/{name:path}"})
+"""Whose session it is makes no difference: these are answered while the state database is away."""
 
 
 class Entry(Enum):
@@ -126,7 +128,8 @@ async def admit(request: Request, path: str, wanted: Entry | Permission) -> None
     token = session_token(request, deps)
     # A page that refreshes itself does not keep its session from ending.
     active = path != LIVE
-    session = await run_in_threadpool(deps.sessions.find, token, active=active) if token else None
+    asked = bool(token) and path not in SAME_FOR_ALL
+    session = await run_in_threadpool(deps.sessions.find, token, active=active) if asked else None
     request.state.session = session
     if wanted is Entry.OPEN:
         if unsafe:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, up
 from lineage import actions
 from lineage.actions import AccountChange, ActionError, Record, Stamp
 from lineage.clock import latest
-from siem.console.errors import Conflict, Forbidden, Invalid, NotFound, invalid
+from siem.console.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, invalid
 from siem.console.passwords import check_password, hash_password, verify_password
 from siem.console.roles import ROLES, Permission, permissions
 from siem.console.tables import ACCOUNTS, CHANGES, INVITATIONS, SESSIONS
@@ -201,20 +201,29 @@ class Accounts:
 
     def change_password(self, name: str, old: str, new: str) -> Account:
         """The owner's own change: needs the old password, ends all sessions of the account."""
-        if self.check(name, old) is None:
-            raise Forbidden("The present password is not right.", field="old_password")
+        stored = self.check(name, old)
+        if stored is None:
+            raise _not_right()
         hashed = hash_password(check_password(new, name))
         with self._change() as connection:
+            # A reset, or the account's end, may have come between: then the old password gives no right any more.
+            same = select(ACCOUNTS.c.name).where(ACCOUNTS.c.name == name, ACCOUNTS.c.password == stored)
+            if connection.scalar(same.where(ACCOUNTS.c.active)) is None:
+                raise _not_right()
             return self._set_password(connection, name, hashed, by=name)
 
     # Steps
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:
-        """One transaction that no other change runs beside: its first statement takes the write lock."""
+        """One transaction that no other change runs beside, on this machine or another.
+
+        Its first statement takes SQLite's write lock, or the lock of the one row on PostgreSQL, where each statement
+        after it sees all that was committed before the lock was had.
+        """
         with _as_invalid(), self._engine.begin() as connection:
-            if connection.execute(update(CHANGES).values(serial=CHANGES.c.serial + 1)).rowcount == 0:
-                connection.execute(insert(CHANGES).values(id=1, serial=1))
+            if connection.execute(update(CHANGES).values(serial=CHANGES.c.serial + 1)).rowcount != 1:
+                raise Unavailable("The state database lacks the row that changes queue on; restore it from a copy.")
             yield connection
 
     def _open(self, connection: Connection, invitation: Invitation, name: str, hashed: str) -> Account:
@@ -249,9 +258,11 @@ class Accounts:
         return after
 
     def _recorded_link(self, connection: Connection, purpose: str, name: str, roles: tuple[str, ...], by: str) -> str:
+        # The record first: what does not fit into it does not fit into the table.
+        record = actions.change_account(self._stamp(), account=name, roles=roles, change="invited", by=by)
         connection.execute(delete(INVITATIONS).where(INVITATIONS.c.account == name, INVITATIONS.c.used_at.is_(None)))
         token = self._new_link(connection, purpose, name, roles, by)
-        self._append(actions.change_account(self._stamp(), account=name, roles=roles, change="invited", by=by))
+        self._append(record)
         return token
 
     def _new_link(self, connection: Connection, purpose: str, name: str, roles: Iterable[str], by: str) -> str:
@@ -327,6 +338,10 @@ def _account(row: Row[tuple[object, ...]]) -> Account:
 
 def _invitation(row: Row[tuple[object, ...]]) -> Invitation:
     return Invitation(row.purpose, row.account, tuple(row.roles.split(",")), row.invited_by, row.expires_at)
+
+
+def _not_right() -> Forbidden:
+    return Forbidden("The present password is not right.", field="old_password")
 
 
 def _spent() -> NotFound:

@@ -7,22 +7,20 @@ Every route is a `GuardedRoute`, so that none exists without its line in `access
 
 from __future__ import annotations
 
-import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from lineage.errors import LineageError
 from siem.console import admin_pages, api, door_pages, error_pages, log_api, watch_pages
 from siem.console.access import GuardedRoute
 from siem.console.deps import Deps
-from siem.console.errors import ConsoleError, Invalid, NotFound, NotSignedIn, Unavailable
+from siem.console.errors import ConsoleError, Invalid, NotFound, NotSignedIn
 from siem.console.guard import Guard
-from siem.console.problems import problem, wants_page
+from siem.console.problems import problem, unavailable, wants_page
 from siem.console.render import STATIC, Pages, pages, static_bytes
-
-log = structlog.get_logger("cordon.console")
 
 _STATIC = static_bytes()
 _OF_PEOPLE = (api.router, door_pages.router, watch_pages.router, admin_pages.router)
@@ -71,8 +69,10 @@ async def _answer(request: Request, error: Exception) -> Response:
         return problem(told)
     if isinstance(told, NotSignedIn):
         to = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        shown = door_pages.door(request, request.app.state.deps, to=to if request.method == "GET" else "/")
-        shown.status_code = 401
+        to = to if request.method == "GET" else "/"
+        # In a thread: it asks the database, which the event loop must not wait for.
+        shown: Response = await run_in_threadpool(door_pages.door, request, request.app.state.deps, to=to)
+        shown.status_code = 401 if shown.status_code == 200 else shown.status_code
     else:
         shown = pages(request).page(request, "error.html", status=told.status, problem=told)
     shown.headers.update(told.headers)
@@ -91,17 +91,10 @@ def _told(error: Exception) -> ConsoleError:
         if isinstance(error.__cause__, ConsoleError):
             return error.__cause__
         return _of_status(error)
-    log.warning("a request could not be served", problem=type(error).__name__, detail=_first_line(error))
-    return Unavailable("The log or the state database does not answer; nothing was changed. Try again in a moment.")
+    return unavailable(error)
 
 
 def _of_status(error: HTTPException) -> ConsoleError:
     told = ConsoleError(str(error.detail), headers=error.headers)
     told.status, told.title = error.status_code, "Not found" if error.status_code == 404 else "Request refused"
     return told
-
-
-def _first_line(error: Exception) -> str:
-    """The cause without the statement's values, which may be secrets."""
-    cause = getattr(error, "orig", None) or error
-    return str(cause).partition("\n")[0][:300]

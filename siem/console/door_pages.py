@@ -12,6 +12,7 @@ from siem.console.access import GuardedRoute, Signed, session_token
 from siem.console.cookies import clear_session, set_session
 from siem.console.deps import Deps, Parts
 from siem.console.errors import ConsoleError
+from siem.console.problems import AWAY, unavailable
 from siem.console.render import pages
 from siem.console.watch_pages import see
 
@@ -37,6 +38,8 @@ def sign_in(
         token = deps.sign_in.sign_in(account, password, request.client.host if request.client else "")
     except ConsoleError as error:
         return door(request, deps, to=to, account=account, error=error)
+    except AWAY as error:
+        return door(request, deps, to=to, account=account, error=unavailable(error))
     response = see(local(to))
     set_session(response, deps, token)
     return response
@@ -91,6 +94,11 @@ def door(
     request: Request, deps: Deps, *, to: str, account: str = "", error: ConsoleError | None = None
 ) -> HTMLResponse:
     """The sign-in form; `to` is the page to go on to."""
+    fresh = False
+    try:
+        fresh = not deps.accounts.any()
+    except AWAY as lost:
+        error = unavailable(lost)
     return pages(request).page(
         request,
         "sign_in.html",
@@ -98,7 +106,7 @@ def door(
         error=error,
         to=local(to),
         account=account,
-        fresh=not deps.accounts.any(),
+        fresh=fresh,
     )
 
 

@@ -18,6 +18,7 @@ from lineage.serve import serve
 from siem.console.access import GuardedRoute
 from siem.console.deps import Deps, Parts
 from siem.console.errors import NotFound, Unavailable
+from siem.console.problems import AWAY
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
@@ -61,7 +62,7 @@ def healthz() -> Response:
 
 @router.get("/readyz")
 def readyz(deps: Parts) -> Response:
-    """Whether it can do its work: read the log, write to it, and have calls decided."""
+    """Whether it can do its work: read the log, write to it, know who asks, and have calls decided."""
     try:
         deps.reader.size()
         writable = deps.journal.writable
@@ -69,6 +70,10 @@ def readyz(deps: Parts) -> Response:
         raise Unavailable("The log cannot be read.") from error
     if not writable:
         raise Unavailable("The log takes no records.")
+    try:
+        deps.accounts.any()
+    except AWAY as error:
+        raise Unavailable("The state database does not answer.") from error
     if 0 in values(load_snapshots(Paths(deps.data_dir).metrics), "cordon_policy_server_up"):
         raise Unavailable("The OPA server that decides does not answer, or not with the bundle that is meant.")
     return Response("ok\n", media_type="text/plain")

@@ -217,12 +217,16 @@ class AccountChange(Asked):
 
 
 class ProcessItem(Given):
-    """A process that reports measurements; `age_ms` is how long ago it last did, `calls` what it has answered."""
+    """A process that reports measurements; `age_ms` is how long ago it last did, `calls` what it has answered.
+
+    `standby`: another machine's process has the turn to do what only one may do.
+    """
 
     name: str
     age_ms: int
     alive: bool
     calls: int
+    standby: bool
 
 
 class Status(BaseModel):

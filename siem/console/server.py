@@ -43,11 +43,11 @@ async def run_control(
     """Serve until `stop` is set. `ready` is called with the port once connections are taken.
 
     `client` is the process's connection to the log writer, `boot` the id of this life, `database` the setting that
-    says where the log is. OSError when the address is
-    taken, LogUnavailable when there is no log to read.
+    says where the log and the state are (without PostgreSQL, the state is the file at `state_path`). OSError when the
+    address is taken, LogUnavailable when there is no log to read or the state cannot be opened.
     """
     reader = open_reader(data_dir, database)
-    state = open_state(state_path)
+    state = await asyncio.to_thread(open_state, state_path, database)
     try:
         journal = Journal(client, reader, asyncio.get_running_loop(), boot)
         deps = assemble(settings, data_dir, state, reader, journal, facts)

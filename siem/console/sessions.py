@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from lineage.clock import latest
 from siem.console.accounts import digest
@@ -63,32 +63,41 @@ class Sessions:
         `password` is the stored hash that was checked: None if the account was disabled or got another one meanwhile.
         """
         token, now = secrets.token_urlsafe(32), self._clock()
+        same = select(ACCOUNTS.c.name).where(
+            ACCOUNTS.c.name == account, ACCOUNTS.c.password == password, ACCOUNTS.c.active
+        )
         with self._engine.begin() as connection:
+            # The first statement takes SQLite's write lock. On PostgreSQL the account's row is what its sign-ins and
+            # its changes queue on: a session is begun before a change, which then ends it, or not at all.
             connection.execute(
                 insert(SESSIONS).values(
                     digest=digest(token), account=account, started_at=now, seen_at=now, source=source
                 )
             )
-            connection.execute(
-                delete(SESSIONS).where(
-                    (SESSIONS.c.started_at <= now - self.longest_ms) | (SESSIONS.c.seen_at <= now - self._idle_ms)
-                )
-            )
-            newest = (
-                select(SESSIONS.c.digest)
-                .where(SESSIONS.c.account == account)
-                .order_by(SESSIONS.c.started_at.desc())
-                .limit(MOST_PER_ACCOUNT)
-            )
-            connection.execute(delete(SESSIONS).where(SESSIONS.c.account == account, SESSIONS.c.digest.not_in(newest)))
-            same = select(func.count()).where(
-                ACCOUNTS.c.name == account, ACCOUNTS.c.password == password, ACCOUNTS.c.active
-            )
-            if not connection.scalar(same):
+            if connection.scalar(same.with_for_update()) is None:
                 connection.rollback()
                 return None
+            self._make_room(connection, account, now, keep=digest(token))
             record()
         return token
+
+    def _make_room(self, connection: Connection, account: str, now: int, keep: str) -> None:
+        """Delete sessions that are over, but for those that another sign-in deletes now, and the account's oldest.
+
+        The clocks of machines differ: that a session is new is known by its digest (`keep`), not by its time.
+        """
+        over = (
+            select(SESSIONS.c.digest)
+            .where((SESSIONS.c.started_at <= now - self.longest_ms) | (SESSIONS.c.seen_at <= now - self._idle_ms))
+            .where(SESSIONS.c.digest != keep)
+            .with_for_update(skip_locked=True)
+        )
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.digest.in_(over)))
+        others = (SESSIONS.c.account == account, SESSIONS.c.digest != keep)
+        newest = (
+            select(SESSIONS.c.digest).where(*others).order_by(SESSIONS.c.started_at.desc()).limit(MOST_PER_ACCOUNT - 1)
+        )
+        connection.execute(delete(SESSIONS).where(*others, SESSIONS.c.digest.not_in(newest)))
 
     def find(self, token: str, *, active: bool) -> Session | None:
         """The session of this token, unless it has ended. `active`: a person asked, so the idle time begins anew."""

@@ -15,6 +15,7 @@ from siem.console.deps import Deps
 
 ALIVE_MS: Final = 5_000
 SHOWN_SECONDS: Final = 900.0
+STANDBY: Final = frozenset({"cordon_log_standby", "cordon_soc_standby"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Process:
     """One process that measures itself; alive if it did so within the last seconds.
 
     `calls` and `handshakes` (TLS handshakes of clients that failed) are counted from its start.
+    `standby`: another machine's process has the turn to do what only one may do.
     """
 
     name: str
@@ -29,6 +31,12 @@ class Process:
     alive: bool
     calls: int
     handshakes: int
+    standby: bool
+
+    @property
+    def soc(self) -> bool:
+        """Whether it is the one that detects and contains."""
+        return self.name.startswith("soc")
 
     @property
     def gateway(self) -> bool:
@@ -71,7 +79,8 @@ def log_state(deps: Deps) -> LogState:
 
 def _process(snapshot: dict[str, Any], age_ms: int) -> Process:
     calls, handshakes = (_sum(snapshot, f"cordon_{name}_total") for name in ("calls", "failed_handshakes"))
-    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls, handshakes)
+    standby = any(item["name"] in STANDBY and item["value"] for item in snapshot["tallies"])
+    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls, handshakes, standby)
 
 
 def _sum(snapshot: dict[str, Any], name: str) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Integer, Table
 
-from lineage.state import metadata
+from lineage.state import Text, metadata
 
 ACCOUNTS: Final = Table(
     "operator_accounts",
     metadata,
-    Column("name", String(63), primary_key=True),
-    Column("password", String(256), nullable=False, doc="Argon2id hash in PHC form"),
-    Column("roles", String(256), nullable=False, doc="names from roles.ROLES, in order, separated by commas"),
+    Column("name", Text(63), primary_key=True),
+    Column("password", Text(256), nullable=False, doc="Argon2id hash in PHC form"),
+    Column("roles", Text(256), nullable=False, doc="names from roles.ROLES, in order, separated by commas"),
     Column("active", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
@@ -21,11 +21,11 @@ ACCOUNTS: Final = Table(
 INVITATIONS: Final = Table(
     "operator_invitations",
     metadata,
-    Column("digest", String(64), primary_key=True, doc="SHA-256 of the link's token"),
-    Column("purpose", String(8), nullable=False, doc="first, join or reset"),
-    Column("account", String(63), nullable=False, doc="whose it is; empty for the first link"),
-    Column("roles", String(256), nullable=False),
-    Column("invited_by", String(128), nullable=False),
+    Column("digest", Text(64), primary_key=True, doc="SHA-256 of the link's token"),
+    Column("purpose", Text(8), nullable=False, doc="first, join or reset"),
+    Column("account", Text(63), nullable=False, doc="whose it is; empty for the first link"),
+    Column("roles", Text(256), nullable=False),
+    Column("invited_by", Text(128), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("used_at", BigInteger, nullable=True),
@@ -34,16 +34,16 @@ INVITATIONS: Final = Table(
 SESSIONS: Final = Table(
     "operator_sessions",
     metadata,
-    Column("digest", String(64), primary_key=True, doc="SHA-256 of the cookie's token"),
-    Column("account", String(63), nullable=False, index=True),
+    Column("digest", Text(64), primary_key=True, doc="SHA-256 of the cookie's token"),
+    Column("account", Text(63), nullable=False, index=True),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
-    Column("source", String(64), nullable=False),
+    Column("source", Text(64), nullable=False),
 )
 
 CHANGES: Final = Table(
     "operator_changes",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("serial", BigInteger, nullable=False, doc="counts changes; its row is what two changes at once queue on"),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("serial", BigInteger, nullable=False, doc="counts changes; its one row is what changes queue on"),
 )

@@ -73,6 +73,7 @@ def test_a_log_moves_and_the_same_cordon_goes_on_with_it(server: Postgres) -> No
     with cordon() as running:
         key = running.key("ci-bot")
         assert call(running, key).status_code == 200
+        invited = running.cli("account", "invite", "ana", "--role", "viewer")["link"]
         before = running.records()
         held = running.directory / "held"
         wait_for(lambda: running.log.checkpoint_size() >= len(before))
@@ -85,8 +86,12 @@ def test_a_log_moves_and_the_same_cordon_goes_on_with_it(server: Postgres) -> No
         moved = running.cli("log", "move")
         assert moved["records"] >= len(before)
         assert Path(moved["kept"]).name == "cordon-log.db.moved"
+        assert moved["state_rows"] > 1 and (running.data_dir / "cordon.db.moved").exists()
+        assert not (running.data_dir / "cordon.db").exists()
         running.start()
         assert call(running, key).status_code == 200, "the key lives on: the log knows it"
+        assert httpx.get(running.control_url + invited[invited.index("/invitation/") :]).status_code == 200
+        assert not (running.data_dir / "cordon.db").exists()
         assert running.records()[: len(before)] == before
         running.cli("log", "verify", "--since", str(held))
 
@@ -109,6 +114,11 @@ def test_two_cordons_serve_at_once_and_one_goes_on_when_the_other_dies(server: P
                 intent, outcome = reader.of_call(answer.headers["x-cordon-call"])
                 assert (intent["kind"], outcome["kind"]) == ("call.intent", "call.outcome")
 
+        link = second.cli("account", "invite", "ana", "--role", "viewer")["link"]
+        for running in (first, second):
+            page = httpx.get(running.control_url + link[link.index("/invitation/") :])
+            assert page.status_code == 200, "accounts and links are the same on both"
+
         contained = second.cli("contain", "acme/ci-bot", "--reason", "a drill", "--for", "5m")
         commit = time.monotonic()
         wait_for(lambda: call(first, key).status_code == 403)
@@ -128,6 +138,10 @@ def test_two_cordons_serve_at_once_and_one_goes_on_when_the_other_dies(server: P
         wait_for(lambda: second.log.checkpoint_size() > max(signed, len(acknowledged)), 10)
         assert time.monotonic() - died < 3, "the log has one who signs again"
         assert second.records()[: len(acknowledged)] == acknowledged
+        for _ in range(10):
+            httpx.get(f"{second.url}/hr/salaries", headers={"authorization": f"Bearer {key}"})
+        second.until("alert.raised", subject="acme/ci-bot")
+        wait_for(lambda: call(second, key).status_code == 403)
         second.cli("log", "verify")
 
 
@@ -155,6 +169,7 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
     with cordon(lambda config: config.update(database=database)) as running:
         key = running.key("ci-bot")
         assert call(running, key).status_code == 200
+        link = running.cli("account", "invite", "ana", "--role", "viewer")["link"]
         made = running.cli("backup", str(copy), "--keys", str(keys))
         assert "cordon.dump" in made["files"] and "cordon-log.db" not in made["files"]
         assert not any(server.password.encode() in path.read_bytes() for path in copy.iterdir())
@@ -168,6 +183,7 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
         second.cli_fails("is not overwritten", "restore", str(copy))
         second.start()
         assert call(second, key).status_code == 200
+        assert httpx.get(second.control_url + link[link.index("/invitation/") :]).status_code == 200
         assert second.cli("log", "verify")["wrong"] == 0
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
 from detectors import alerts
 from detectors.alert import MOST_EVIDENCE, Alert
-from detectors.alerts import AlertTable, find_alert, list_alerts
-from lineage.state import open_state
+from detectors.alerts import AlertTable, find_alert, list_alerts, set_state
 from tests.support import records
+from tests.support.states import StatePlace
+
+LARGEST = 2**53 - 1
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Engine:
-    return open_state(tmp_path / "cordon.db")
+def state(state_place: StatePlace) -> Engine:
+    return state_place.open()
 
 
 def raised(index: int, **changes: object) -> bytes:
@@ -65,6 +65,20 @@ def test_hostile_and_missing_facts_stay_text(state: Engine) -> None:
     project(state, AlertTable(), (2, raised(2, evidence=[1, "2", None, True])))
     row = find_alert(state, "alert-2")
     assert row is not None and row.evidence == (1,)
+
+
+@pytest.mark.parametrize("hostile", ["a\0b", "x" * 5_000, "\U0001f600" * 300, "%s %(a)s :b"])
+def test_no_text_of_a_record_stops_the_table(state: Engine, hostile: str) -> None:
+    """Not one that PostgreSQL cannot keep, or that is longer than its column; the alerts around it are there."""
+    texts = ("alert", "detector", "severity", "tenant", "subject_type", "subject", "summary")
+    odd = raised(2, **dict.fromkeys(texts, hostile), evidence=[LARGEST] * 1_000, count=LARGEST, since=-LARGEST)
+    project(state, AlertTable(), (1, raised(1)), (2, odd), (3, raised(3)))
+    rows = list_alerts(state)
+    assert [row.log_index for row in rows] == [3, 2, 1]
+    assert rows[1].summary == hostile.replace("\0", "\ufffd")[:300]
+    assert (len(rows[1].evidence), rows[1].count) == (MOST_EVIDENCE, LARGEST)
+    assert find_alert(state, "a\0b\ud800") is None
+    assert not set_state(state, "\0", "closed", by="alice", at=1)
 
 
 def test_evidence_is_capped_to_the_beginning_and_the_end() -> None:

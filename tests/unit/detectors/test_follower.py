@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from detectors.alert import Alert
 from detectors.alerts import AlertTable, find_alert, list_alerts, set_state
@@ -24,9 +22,9 @@ from detectors.settings import Detection
 from detectors.settings import RefusalBurst as BurstSettings
 from lineage.errors import LogUnavailable
 from lineage.metrics import Meter
-from lineage.state import open_state
 from tests.support import records
 from tests.support.followed import StoreLog
+from tests.support.states import NewPlace
 
 SMALL = BurstSettings(threshold=3, window_seconds=60, quiet_seconds=0)
 
@@ -58,10 +56,10 @@ class Marks(Consumer):
 class Place:
     """A data directory: a log, a state database, and followers that live one after the other."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, new_state: NewPlace) -> None:
         self.path = path
         self.log = StoreLog(path / "log.db")
-        self.state: Engine = open_state(path / "cordon.db")
+        self.state: Engine = new_state().open()
 
     def follower(self, *consumers: Consumer, settings: Detection | None = None) -> Follower:
         settings = settings or Detection(cursor_seconds=0.001)
@@ -79,8 +77,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path, new_state: NewPlace) -> Place:
+    return Place(tmp_path, new_state)
 
 
 async def settle(
@@ -156,7 +154,7 @@ def test_an_alert_reaches_the_table_of_alerts_at_once(place: Place) -> None:
 async def crash(place: Place, consumers: Sequence[Consumer], upto: int, *, store: bool, write: bool) -> None:
     """A follower that dies (nothing in memory survives) after it saw `upto` batches of what there is."""
     follower = place.follower(*consumers, settings=Detection(batch=5, cursor_seconds=0.001))
-    follower.restore(place.log.store.size())
+    follower.restore(place.log.store.size(), follower.stored())
     for _ in range(upto):
         follower.observe_batch()
         if write:
@@ -167,15 +165,18 @@ async def crash(place: Place, consumers: Sequence[Consumer], upto: int, *, store
                 await follower._storing
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     crashes=st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.booleans()), max_size=4),
     lost=st.integers(0, 3),
 )
 def test_wherever_it_crashes_every_alert_is_written_exactly_once(
-    tmp_path_factory: pytest.TempPathFactory, crashes: list[tuple[int, bool, bool]], lost: int
+    tmp_path_factory: pytest.TempPathFactory,
+    new_state: NewPlace,
+    crashes: list[tuple[int, bool, bool]],
+    lost: int,
 ) -> None:
-    place = Place(tmp_path_factory.mktemp("crash"))
+    place = Place(tmp_path_factory.mktemp("crash"), new_state)
     place.log.put(*[records.refused(t * 1000, f"acme/bot{t % 2}") for t in range(40)])
     for upto, store, write in crashes:
         asyncio.run(crash(place, [RefusalBurst(SMALL), Marks()], upto, store=store, write=write))
@@ -193,7 +194,7 @@ def test_a_place_is_stored_as_it_was_when_nothing_waited_to_be_written(place: Pl
 
     async def scenario() -> None:
         follower = place.follower(RefusalBurst(SMALL))
-        follower.restore(0)
+        follower.restore(0, follower.stored())
         place.log.put(records.refused(1))
         follower.observe_batch()
         follower._store_if_due()
@@ -237,8 +238,9 @@ def test_a_locked_state_database_delays_no_alert_and_the_table_only_while_it_is_
         stop, ready = asyncio.Event(), asyncio.Event()
         running = asyncio.create_task(place.follower(RefusalBurst(SMALL)).run(stop, ready.set))
         await ready.wait()
-        with contextlib.closing(sqlite3.connect(place.path / "cordon.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with place.state.connect() as other:
+            sqlite = other.dialect.name == "sqlite"
+            other.execute(text("BEGIN IMMEDIATE" if sqlite else "LOCK TABLE followers, alerts IN EXCLUSIVE MODE"))
             began = asyncio.get_running_loop().time()
             place.log.put(*[records.refused(t) for t in range(6)])
             while len(place.alerts()) < 2:
@@ -248,7 +250,7 @@ def test_a_locked_state_database_delays_no_alert_and_the_table_only_while_it_is_
                 await asyncio.sleep(0.001)
             assert asyncio.get_running_loop().time() - began < 1.0
             await asyncio.sleep(0.6)
-            other.execute("ROLLBACK")
+            other.rollback()
         async with asyncio.timeout(2):  # not longer for the time that the lock took
             while len(list_alerts(place.state)) < 3:
                 await asyncio.sleep(0.02)
@@ -291,14 +293,14 @@ def test_an_unreadable_log_is_waited_for(place: Place, monkeypatch: pytest.Monke
     assert len(place.alerts()) == 1
 
 
-def test_a_new_detector_looks_back_a_bounded_way_and_the_alert_table_all_the_way(place: Place) -> None:
+def test_a_new_detector_looks_back_a_bounded_way_and_the_alert_table_all_the_way(
+    place: Place, new_state: NewPlace
+) -> None:
     place.log.put(*[records.refused(t) for t in range(3)])
     asyncio.run(settle(place, RefusalBurst(SMALL)))
     place.log.put(*[records.intent(t) for t in range(100)])
     marks = Marks()
-    place.state.dispose()
-    (place.path / "cordon.db").rename(place.path / "lost.db")
-    place.state = open_state(place.path / "cordon.db")
+    place.state = new_state().open()
     asyncio.run(settle(place, marks, detection=Detection(lookback=10, cursor_seconds=0.001)))
     assert marks.seen == []
     assert len(list_alerts(place.state)) == 1

@@ -152,7 +152,7 @@ def test_a_move_that_ended_before_the_file_was_renamed_is_finished(
     with written(mixed(300)) as log:
         extend(log.data_dir, [intent(9)], checkpoint=False)
         with monkeypatch.context() as patched:
-            patched.setattr("lineage.move._set_aside", killed)
+            patched.setattr("lineage.move.set_aside", killed)
             with pytest.raises(KeyboardInterrupt):
                 moved(log, database)
         if more:
@@ -166,13 +166,13 @@ def test_a_move_that_ended_before_the_file_was_renamed_is_finished(
             assert verify(reader, [log.verifier]).wrong == 0
 
 
-def test_a_log_that_went_on_in_its_file_after_the_move_is_not_set_aside(
+def test_a_log_that_went_on_in_its_file_after_the_move_is_notset_aside(
     server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = server.database()
     with written(mixed(300)) as log:
         with monkeypatch.context() as patched:
-            patched.setattr("lineage.move._set_aside", lambda path: path)
+            patched.setattr("lineage.move.set_aside", lambda path: path)
             moved(log, database)
         extend(log.data_dir, [intent(1)])
         with pytest.raises(LogUnavailable, match="is not empty"):

@@ -20,10 +20,10 @@ from lineage.actions import Stamp, apply_containment, release_containment
 from lineage.control import ControlState
 from lineage.metrics import Meter
 from lineage.record import encode
-from lineage.state import open_state
 from playbooks.containment import Containing
 from tests.support import records
 from tests.support.followed import StoreLog
+from tests.support.states import NewPlace
 
 NOW = 1_800_000_000_000
 
@@ -161,9 +161,9 @@ def test_containments_by_people_do_not_use_up_the_limit() -> None:
 class Loop:
     """Log, detector and playbook together, followed as the SOC process does it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, new_state: NewPlace) -> None:
         self.log = StoreLog(path / "log.db")
-        self.state: Engine = open_state(path / "cordon.db")
+        self.state: Engine = new_state().open()
         self.burst = BurstSettings(threshold=3, quiet_seconds=0)
 
     async def settle(self) -> None:
@@ -198,8 +198,10 @@ class Loop:
         return [record["kind"] for record in self.log.records() if record["kind"] != "call.refused"]
 
 
-def test_what_a_person_released_is_not_contained_again_from_the_same_evidence(tmp_path: Path) -> None:
-    loop = Loop(tmp_path)
+def test_what_a_person_released_is_not_contained_again_from_the_same_evidence(
+    tmp_path: Path, new_state: NewPlace
+) -> None:
+    loop = Loop(tmp_path, new_state)
     loop.refuse(3)
     asyncio.run(loop.settle())
     loop.release()
@@ -211,21 +213,19 @@ def test_what_a_person_released_is_not_contained_again_from_the_same_evidence(tm
     assert loop.kinds()[3:] == ["alert.raised", "containment.applied"], "three new refusals are new evidence"
 
 
-def test_a_release_outlasts_a_crash_that_lost_the_place_in_the_log(tmp_path: Path) -> None:
-    loop = Loop(tmp_path)
+def test_a_release_outlasts_a_crash_that_lost_the_place_in_the_log(tmp_path: Path, new_state: NewPlace) -> None:
+    loop = Loop(tmp_path, new_state)
     loop.refuse(3)
     asyncio.run(loop.settle())
     loop.release()
-    loop.state.dispose()
-    (tmp_path / "cordon.db").rename(tmp_path / "gone.db")
-    loop.state = open_state(tmp_path / "cordon.db")
+    loop.state = new_state().open()
     asyncio.run(loop.settle())
     assert loop.kinds() == ["alert.raised", "containment.applied", "containment.released"]
     assert not loop.log.control.containments
 
 
-def test_what_containment_refuses_never_prolongs_it(tmp_path: Path) -> None:
-    loop = Loop(tmp_path)
+def test_what_containment_refuses_never_prolongs_it(tmp_path: Path, new_state: NewPlace) -> None:
+    loop = Loop(tmp_path, new_state)
     loop.refuse(3)
     asyncio.run(loop.settle())
     loop.refuse(100, stage="containment")

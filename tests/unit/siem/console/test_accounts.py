@@ -15,11 +15,12 @@ from lineage.errors import LogUnavailable
 from lineage.local import open_log
 from lineage.record import decode, encode
 from lineage.settings import Lineage
-from lineage.state import open_state
+from lineage.state import metadata
 from siem.console.accounts import MOST_INVITATIONS, Accounts
-from siem.console.errors import Conflict, Forbidden, Invalid, NotFound
+from siem.console.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from siem.console.sessions import Sessions
-from siem.console.tables import ACCOUNTS, INVITATIONS
+from siem.console.tables import ACCOUNTS, CHANGES, INVITATIONS
+from tests.support.states import StatePlace
 
 PASSWORD = "correct horse battery staple"
 OTHER = "another password entirely"
@@ -64,8 +65,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    engine = open_state(tmp_path / "cordon.db")
+def bench(tmp_path: Path, state_place: StatePlace) -> Iterator[Bench]:
+    engine = state_place.open()
     with open_log(tmp_path, Lineage()) as log:
         yield Bench(engine, log)
     engine.dispose()
@@ -172,14 +173,18 @@ def test_looking_at_a_link_does_not_use_it_up(bench):
     bench.accounts.accept(token, "root", PASSWORD)
 
 
-def test_the_token_of_a_link_is_stored_nowhere(bench, tmp_path):
+def test_the_token_of_a_link_is_stored_nowhere(bench, tmp_path, state_place):
     token = bench.accounts.first_link()
     bench.accounts.accept(token, "root", PASSWORD)
     invited = bench.accounts.invite("ana", ["analyst"], "root")
-    for file in tmp_path.glob("cordon*.db*"):
-        data = file.read_bytes()
+    files = [*tmp_path.glob("cordon*.db*"), *state_place.path.parent.glob("cordon*.db*")]
+    kept = {str(file): file.read_bytes() for file in files}
+    with bench.engine.connect() as connection:
+        kept |= {name: str(connection.execute(select(it)).all()).encode() for name, it in metadata.tables.items()}
+    assert b"analyst" in kept["operator_invitations"]
+    for place, data in kept.items():
         for secret in (token, invited, PASSWORD):
-            assert secret.encode() not in data, file
+            assert secret.encode() not in data, place
 
 
 @pytest.mark.parametrize("token", ["", "x", "x" * 43, "' OR 1=1", "\ud800", "a" * 100_000])
@@ -216,7 +221,7 @@ def test_roles_are_those_of_the_table(bench, roles):
         bench.accounts.change_roles("root", roles, "root")
 
 
-@pytest.mark.parametrize("name", ["", "Ana", "a b", "a/b", "a\n", "<b>", "x" * 64, "cli", "detector", "one-time-link"])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "a\n", "<b>", "x" * 64, "cli", "detector", "one-time-link"])
 def test_a_name_that_the_log_could_mistake_is_refused(bench, name):
     token = bench.accounts.first_link()
     with pytest.raises(Invalid):
@@ -401,3 +406,29 @@ def test_the_state_database_holds_no_more_than_digests_of_sessions(bench):
         rows = connection.execute(text("SELECT * FROM operator_sessions")).all()
     assert token not in str(rows)
     assert len(rows) == 1
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300, "", "a b", "'; DROP TABLE operator_accounts; --"])
+def test_a_name_that_no_account_can_have_is_the_request_s_mistake_and_finds_nothing(bench, name):
+    bench.first()
+    assert bench.accounts.check(name, PASSWORD) is None
+    assert not bench.accounts.known(name)
+    with pytest.raises(Invalid):
+        bench.accounts.invite(name, ["viewer"], "root")
+    with pytest.raises(Invalid):
+        bench.accounts.invite("ana", ["viewer"], name)
+    for change in (bench.accounts.disable, bench.accounts.enable, bench.accounts.reset_link):
+        with pytest.raises(NotFound):
+            change(name, "root")
+    assert [one.name for one in bench.accounts.all()] == ["root"] and bench.accounts.open_invitations() == []
+
+
+def test_without_the_row_that_changes_queue_on_nothing_is_changed(bench):
+    bench.first()
+    with bench.engine.begin() as connection:
+        connection.execute(CHANGES.delete())
+    with pytest.raises(Unavailable, match="restore"):
+        bench.accounts.disable("root", "cli")
+    with pytest.raises(Unavailable):
+        bench.accounts.first_link()
+    assert bench.accounts.check("root", PASSWORD)

@@ -7,6 +7,8 @@ import time
 import pytest
 
 from lineage.actions import Stamp, apply_containment, key_digest
+from lineage.metrics import Meter
+from lineage.paths import Paths
 from tests.support import traffic
 from tests.support.console import PASSWORD, Console, Operator
 
@@ -375,6 +377,16 @@ def test_the_status_tells_of_log_and_processes(console, admin, ids):
     while not admin.get("/api/v1/status").json()["checkpoint_verified"] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert admin.get("/api/v1/status").json()["checkpoint_verified"]
+
+
+def test_a_soc_process_that_stands_by_is_told_of(console, admin):
+    meter = Meter("soc-0")
+    for standby in (1, 0):
+        meter.set("cordon_soc_standby", standby)
+        meter.write(Paths(console.data_dir).metrics)
+        (soc,) = [row for row in admin.get("/api/v1/status").json()["processes"] if row["name"] == "soc-0"]
+        assert soc["standby"] is bool(standby)
+        assert ("Another machine detects" in admin.get("/").text) is bool(standby)
 
 
 def test_the_api_is_described_and_only_the_api(admin):

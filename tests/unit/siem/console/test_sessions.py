@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine, func, insert, select, update
 
 from lineage.errors import LogUnavailable
-from lineage.state import open_state
 from siem.console.sessions import MOST_PER_ACCOUNT, Sessions, csrf_token
 from siem.console.tables import ACCOUNTS, SESSIONS
+from tests.support.states import StatePlace
 
 HOUR = 3_600_000
 MINUTE = 60_000
@@ -30,14 +27,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_state(tmp_path / "cordon.db")
+def engine(state_place: StatePlace) -> Engine:
+    engine = state_place.open()
     with engine.begin() as connection:
         for name in ("ana", "bob"):
             row = {"name": name, "password": f"hash-{name}", "roles": "analyst,viewer", "active": True, "created_at": 0}
             connection.execute(insert(ACCOUNTS).values(row))
-    yield engine
-    engine.dispose()
+    return engine
 
 
 @pytest.fixture
