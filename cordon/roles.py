@@ -33,7 +33,7 @@ async def play_writer(life: Life) -> None:
     begun = asyncio.Event()
     async with _measured(life) as meter:
         writer = asyncio.create_task(
-            run_writer(paths.data_dir, life.config.lineage, meter, stop, begun.set, life.config.database)
+            run_writer(paths.data_dir, life.config.lineage, meter, stop, begun.set, life.config.database, life.boot)
         )
         beginning, stopping = asyncio.create_task(begun.wait()), asyncio.create_task(life.stop.wait())
         await asyncio.wait((writer, beginning, stopping), return_when=asyncio.FIRST_COMPLETED)

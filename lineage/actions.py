@@ -123,6 +123,15 @@ def erase_tenant(stamp: Stamp, *, tenant: str, by: str, first_at: int | None = N
     return record if first_at is None else record | {"first_at": first_at}
 
 
+def prune_log(stamp: Stamp, *, before: int, by: str, reason: str) -> Record:
+    """The `log.pruned` record: records with an index below `before` are deleted once it is in the log.
+
+    Those that say which keys, containments and erasures there are stay, and so do all hashes.
+    """
+    facts = {"before": before, "by": _actor("by", by), "reason": _text("reason", reason)}
+    return stamp.head("log.pruned") | facts
+
+
 def apply_containment(
     stamp: Stamp,
     *,

@@ -26,9 +26,10 @@ CONTROL_KINDS: Final[frozenset[str]] = frozenset(
         "admin.key_created",
         "admin.key_revoked",
         "admin.tenant_erased",
+        "log.pruned",
     }
 )
-_MARKS: Final = (b'"kind":"containment.', b'"kind":"admin.key_', b'"kind":"admin.tenant_')
+_MARKS: Final = (b'"kind":"containment.', b'"kind":"admin.key_', b'"kind":"admin.tenant_', b'"kind":"log.pruned"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,15 @@ class Erased:
 
 
 Row = tuple[str, str, bytes | None]
-"""One stored part of the state: ("key" | "containment" | "erased", id, JSON text or None where it went away)."""
+"""One stored part of the state: ("key", "containment", "erased" or "pruned", id, JSON text or None if it went away)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
     """Live containments by id, live keys by digest, erased tenants by id.
 
-    `epoch` is the log's size just after the last control record.
+    `epoch` is the log's size just after the last control record. Records below `pruned` may be gone, control records
+    excepted.
 
     Times are ms since the epoch. An entry whose `until` or `expires` lies in the past is still in the state until
     a record removes it: whoever uses it compares the time.
@@ -84,6 +86,7 @@ class ControlState:
     containments: Mapping[str, Containment] = field(default_factory=lambda: MappingProxyType({}))
     keys: Mapping[str, ApiKey] = field(default_factory=lambda: MappingProxyType({}))
     erased: Mapping[str, Erased] = field(default_factory=lambda: MappingProxyType({}))
+    pruned: int = 0
 
     def fold(self, record: Mapping[str, object], index: int) -> ControlState:
         """Return the state after the record at `index`; the same state when it is not a control record.
@@ -93,6 +96,8 @@ class ControlState:
         step = _FOLDS.get(str(record.get("kind")))
         if step is None:
             return self
+        if step is _pruned and not 0 < _time(record, "before") <= index:
+            raise RecordError("a log.pruned record needs the index of an earlier record in 'before'")
         return replace(step(self, record), epoch=index + 1)
 
     def changes(self, before: ControlState) -> list[Row]:
@@ -101,6 +106,7 @@ class ControlState:
             *_row_changes("containment", before.containments, self.containments),
             *_row_changes("key", before.keys, self.keys),
             *_row_changes("erased", before.erased, self.erased),
+            *([("pruned", "", orjson.dumps(self.pruned))] if self.pruned != before.pruned else []),
         ]
 
     def dump(self) -> bytes:
@@ -111,6 +117,7 @@ class ControlState:
                 "containment": list(self.containments.values()),
                 "key": list(self.keys.values()),
                 "erased": list(self.erased.values()),
+                "pruned": [self.pruned] if self.pruned else [],
             }
         )
 
@@ -127,20 +134,24 @@ def from_rows(epoch: int, rows: list[Row]) -> ControlState:
     containments: dict[str, Containment] = {}
     keys: dict[str, ApiKey] = {}
     erased: dict[str, Erased] = {}
+    pruned = 0
     for kind, _, data in rows:
         value = orjson.loads(data or b"null")
         if kind == "containment":
             containments[value["id"]] = Containment(**value)
         elif kind == "erased":
             erased[value["tenant"]] = Erased(**value)
+        elif kind == "pruned":
+            pruned = int(value)
         else:
             keys[value["digest"]] = ApiKey(**{**value, "roles": tuple(value["roles"])})
-    return ControlState(epoch, MappingProxyType(containments), MappingProxyType(keys), MappingProxyType(erased))
+    parts = (MappingProxyType(containments), MappingProxyType(keys), MappingProxyType(erased))
+    return ControlState(epoch, *parts, pruned)
 
 
 def may_control(data: bytes) -> bool:
     """Say cheaply whether a record's canonical bytes could be a control record (false alarms are possible)."""
-    return _MARKS[0] in data or _MARKS[1] in data or _MARKS[2] in data
+    return _MARKS[0] in data or _MARKS[1] in data or _MARKS[2] in data or _MARKS[3] in data
 
 
 def _row_changes(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Row]:
@@ -230,7 +241,13 @@ def _tenant_erased(state: ControlState, record: Mapping[str, object]) -> Control
     return replace(state, keys=MappingProxyType(keys), erased=_bounded({erased.tenant: erased, **state.erased}))
 
 
-_KINDS: Final = ("containment", "key", "erased")
+_KINDS: Final = ("containment", "key", "erased", "pruned")
+
+
+def _pruned(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    return replace(state, pruned=max(state.pruned, _time(record, "before")))
+
+
 _FOLDS: Final[Mapping[str, Callable[[ControlState, Mapping[str, object]], ControlState]]] = {
     "containment.applied": _applied,
     "containment.released": _ended,
@@ -238,4 +255,5 @@ _FOLDS: Final[Mapping[str, Callable[[ControlState, Mapping[str, object]], Contro
     "admin.key_created": _key_created,
     "admin.key_revoked": _key_revoked,
     "admin.tenant_erased": _tenant_erased,
+    "log.pruned": _pruned,
 }

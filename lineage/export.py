@@ -26,14 +26,18 @@ def export_lines(reader: LogReader, out: BinaryIO, start: int = 0, end: int | No
 def export_tiles(reader: LogReader, directory: Path) -> int:
     """Write the latest checkpoint, its tiles and entry bundles below `directory`; return how many records they hold.
 
-    LogUnavailable when there is no checkpoint yet or a part of the log is missing.
+    Entry bundles with records that were pruned are left out. LogUnavailable when there is no checkpoint yet or a part
+    of the log is missing.
     """
     latest = reader.source.checkpoint()
     if latest is None:
         raise LogUnavailable("the log has no checkpoint yet")
     size, note = latest
+    pruned = reader.control().pruned
     for place in _places(size):
         data = reader.at(place)
+        if data is None and place.level < 0 and place.index * WIDTH < pruned:
+            continue
         if data is None:
             raise LogUnavailable(f"{tile_path(place)} is missing; run `cordon log verify`")
         path = directory / tile_path(place)

@@ -19,12 +19,15 @@ from lineage.keys import LogKeys, load_log_keys, log_key_path
 from lineage.note import Checkpoint, open_checkpoint
 from lineage.paths import Paths, make_private_file
 from lineage.place import LogPlace
+from lineage.reader import LogReader
 from lineage.record import decode
 from lineage.settings import Lineage
 from lineage.store import Change, Pulse
 from lineage.tiles import TileTree, widths
 
 _READ: Final = 1_000
+_BITE: Final = 500
+"""Records that are pruned between two commits."""
 _ATTEMPTS: Final = 20
 """How often an append with control records is tried beside others that change the control state too."""
 _LOST: Final = "{} has lost records that were acknowledged; stop and restore it"
@@ -71,6 +74,7 @@ class Ledger:
         self._failure: BaseException | None = None
         self._retry_at = 0.0
         self.readings = 0
+        self._pruned = 0
         try:
             self._keys = self._load_keys(data_dir, settings.origin)
             self._resume()
@@ -104,6 +108,11 @@ class Ledger:
     def checkpointed(self) -> int:
         """Size of the latest checkpoint made or taken up here; -1 before the first."""
         return self._checkpointed
+
+    def first_since(self, at: int) -> int:
+        """Return the index of the first record of a time (ms since the epoch)."""
+        with self._doubt():
+            return LogReader(self._store).first_since(at)
 
     @property
     def elected(self) -> bool:
@@ -219,6 +228,20 @@ class Ledger:
         self._checkpointed = tree.size
         return note
 
+    def prune(self) -> bool:
+        """Delete a few of the records that are given up and a checkpoint covers; say whether more are left.
+
+        Only where the tree is kept: what is not hashed and signed yet is never deleted.
+        """
+        if self._tree is None or self._failure is not None:
+            return False
+        before = min(self._control.pruned, self._checkpointed)
+        if self._pruned < before:
+            with self._doubt():
+                self._store.check()
+                self._pruned = self._store.prune(self._pruned, before, _BITE)
+        return self._pruned < before
+
     @property
     def untidy(self) -> bool:
         """Whether the store's housekeeping is due."""
@@ -282,6 +305,7 @@ class Ledger:
         self._read_into(tree, self._store.pulse().size)
         self._tree = tree
         self._ungrown = []
+        self._pruned = 0
         self._checkpointed = -1 if latest is None else latest[0]
 
     def _read_into(self, tree: TileTree, size: int) -> None:

@@ -57,6 +57,8 @@ class _OwnLog:
     def close(self) -> None:
         with suppress(LineageError):  # Without a checkpoint the records are in the log all the same.
             self._ledger.checkpoint()
+            while self._ledger.prune():
+                pass
         self.reader.close()
 
 

@@ -82,6 +82,7 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_log_batch_records": Definition("histogram", "Records in one commit.", (), COUNTS),
     "cordon_log_queue_records": Definition("gauge", "Records that wait for the next commit."),
     "cordon_log_standby": Definition("gauge", "1 while another machine's log writer signs the checkpoints."),
+    "cordon_log_pruned_records": Definition("gauge", "Index below which records were given up."),
     "cordon_log_clients": Definition("gauge", "Processes connected to the log writer."),
     "cordon_log_refused_total": Definition("counter", "Records that the log refused.", ("reason",)),
     "cordon_log_checkpoint_failures_total": Definition("counter", "Checkpoints that could not be written."),

@@ -108,14 +108,19 @@ def _copy_records(source: LogSource, target: LogStore, progress: Progress) -> in
     size = source.size()
     state = source.control()
     for first in range(0, size, _CHUNK):
-        rows = source.read(first, min(_CHUNK, size - first))
-        if [index for index, _ in rows] != list(range(first, min(first + _CHUNK, size))):
+        end = min(first + _CHUNK, size)
+        found = dict(row for row in source.read(first, _CHUNK) if row[0] < end)
+        rows = [found.get(index, b"" if index < state.pruned else None) for index in range(first, end)]
+        if None in rows:
             raise VerificationError(f"records are missing after index {first}; run `cordon log verify`")
-        last = first + len(rows) == size
+        last = end == size
         change = Change(state.changes(ControlState()), 0, state.epoch - first) if last and state.epoch else None
-        if target.append(first, [data for _, data in rows], change) != Pulse(first, 0):
+        if target.append(first, [data or b"" for data in rows], change) != Pulse(first, 0):
             raise LogUnavailable("somebody else writes to the database; stop it, and move to an empty one")
         progress(len(rows))
+    done = 0
+    while done < state.pruned:  # What was pruned before had only its place kept.
+        done = target.prune(done, state.pruned, _CHUNK)
     return size
 
 

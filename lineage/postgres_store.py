@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from psycopg.types.numeric import Int8
 
 from lineage import postgres_sql as sql
-from lineage.control import ControlState, from_rows
+from lineage.control import ControlState, from_rows, may_control
 from lineage.errors import LogUnavailable, WriterPresent
 from lineage.postgres_session import Session, describe
 from lineage.store import SEARCH_LIMIT, Change, Pulse
@@ -197,6 +197,15 @@ class PostgresStore(PostgresSource):
         with self._turn:
             rows = self._session.rows(query, values)
         return Pulse(*rows[0]) if rows else None
+
+    def prune(self, start: int, before: int, limit: int) -> int:
+        """Delete what is no control record among the first `limit` records in [start, before)."""
+        rows = [row for row in self.read(start, limit) if row[0] < before]
+        doomed = [Int8(index) for index, data in rows if not may_control(data)]
+        if doomed:
+            with self._turn:
+                self._session.rows("DELETE FROM cordon.records WHERE idx = ANY (%b::bigint[])", (doomed,))
+        return rows[-1][0] + 1 if len(rows) == limit else before
 
     def save_checkpoint(self, size: int, note: bytes, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep a signed checkpoint together with its new and longer tiles."""

@@ -46,6 +46,7 @@ KINDS: Final[frozenset[str]] = frozenset(
         "process.started",
         "process.stopped",
         "process.lost",
+        "log.pruned",
     }
 )
 

@@ -31,7 +31,8 @@ class Report:
     """The result of `verify`. `size` records were there when it began, `covered` of them under a checkpoint.
 
     `dangling` intents have no outcome (a call in flight, or a process that died), `lost` ones were reported by
-    process.lost. `unchecked` says what this run could not tell.
+    process.lost; `pruned` records are gone by retention, and their hashes fit. `unchecked` says what this run could
+    not tell.
     """
 
     size: int
@@ -40,6 +41,7 @@ class Report:
     dangling: int = 0
     dangling_shown: list[int] = field(default_factory=list)
     lost: int = 0
+    pruned: int = 0
     unchecked: list[str] = field(default_factory=list)
 
     @property
@@ -75,5 +77,6 @@ class Report:
             "dangling": self.dangling,
             "dangling_shown": self.dangling_shown,
             "lost": self.lost,
+            "pruned": self.pruned,
             "unchecked": self.unchecked,
         }

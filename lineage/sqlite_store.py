@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from lineage.control import ControlState, Row, from_rows
+from lineage.control import ControlState, Row, from_rows, may_control
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
 from lineage.sqlite_file import DAMAGED, FAILURES, check_format, connect, create, unavailable
@@ -142,6 +142,7 @@ class SqliteStore(SqliteSource):
             with self._opening():
                 self._file = path.stat().st_ino
                 self._db.execute("PRAGMA query_only=OFF")
+                self._db.execute("PRAGMA secure_delete=ON")  # What is pruned is gone from the file too.
                 self._db.execute("PRAGMA wal_autocheckpoint=0")
                 self._db.execute("PRAGMA busy_timeout=250")
                 self._epoch = 0
@@ -196,6 +197,19 @@ class SqliteStore(SqliteSource):
             db.execute("INSERT INTO checkpoints (size, note) VALUES (?, ?)", (size, note))
 
         self._commit(work)
+
+    def prune(self, start: int, before: int, limit: int) -> int:
+        """Delete what is no control record among the first `limit` records in [start, before)."""
+        rows = [row for row in self.read(start, limit) if row[0] < before]
+        doomed = [(index,) for index, data in rows if not may_control(data)]
+        if doomed:
+
+            def work(db: sqlite3.Connection) -> None:
+                db.executemany("DELETE FROM records WHERE idx = ?", doomed)
+
+            self._commit(work)
+            self._uncopied += sum(len(data) for _, data in rows)
+        return rows[-1][0] + 1 if len(rows) == limit else before
 
     def _commit(self, work: Callable[[sqlite3.Connection], None]) -> None:
         db = self._db

@@ -107,6 +107,13 @@ class LogStore(LogSource, Protocol):
         """
         ...
 
+    def prune(self, start: int, before: int, limit: int) -> int:
+        """Delete what is no control record among the first `limit` records in [start, before).
+
+        Returns the index up to which that is done. Hashes and checkpoints stay.
+        """
+        ...
+
     def check(self) -> None:
         """Raise LogUnavailable where what is written now would be lost, as in a file that was deleted. Cheap."""
         ...

@@ -13,7 +13,7 @@ from lineage.checks import CallsCheck, ControlCheck, RecordsCheck, SideCheck, Si
 from lineage.errors import LogUnavailable
 from lineage.note import Verifier
 from lineage.reader import LogReader
-from lineage.report import MAX_SHOWN, Check, Report
+from lineage.report import MAX_SHOWN, Report
 from lineage.side import SideStore
 from lineage.store import LogSource
 
@@ -47,7 +47,10 @@ class _Run:
         self._size = source.size()
         self._records = RecordsCheck()
         self._tree = TreeCheck(source, keys, self._covered)
-        self._calls = CallsCheck()
+        # What the control state says of it is compared with the records at the end, as all of it is.
+        self._pruned = min(_pruned(source), self._covered)
+        self.pruned = 0
+        self._calls = CallsCheck(self._pruned)
         self._control = ControlCheck()
         self._since = None if since is None else SinceCheck(since, keys)
         self._side = None if side is None else SideCheck(side)
@@ -72,25 +75,52 @@ class _Run:
             dangling=len(dangling),
             dangling_shown=dangling[:MAX_SHOWN],
             lost=calls.lost,
+            pruned=self.pruned,
             unchecked=self._unchecked(),
         )
 
     def _feed(self, progress: Callable[[int], object]) -> None:
-        for index, data in _stored(self._source, self._size, self._records.check):
+        for index, data in self._stored():
             if index % _CHUNK == _CHUNK - 1:
                 progress(_CHUNK)
-            record = self._records.feed(index, data)
-            self._tree.feed(data)
+            record = None
+            if data is not None:
+                record = self._records.feed(index, data)
+                self._tree.feed(data)
             if self._since is not None:
                 self._since.feed(self._tree.tree)
-            if record is not None:
+            if data is not None and record is not None:
                 self._calls.feed(index, record)
                 self._control.feed(index, data, record)
                 if self._side is not None:
                     self._side.feed(index, record)
 
+    def _stored(self) -> Iterator[tuple[int, bytes | None]]:
+        """Yield the records with the indexes that they should have, None for those that were pruned.
+
+        Any other hole is a fault, as is a doubled index.
+        """
+        expected = 0
+        while expected < self._size:
+            rows = self._source.read(expected, min(_CHUNK, self._size - expected))
+            for index, data in [*rows, *([] if rows else [(self._size, b"")])]:
+                while expected < min(index, self._pruned) and self._tree.feed_pruned(expected):
+                    self.pruned += 1
+                    yield expected, None
+                    expected += 1
+                if index != expected:
+                    self._records.check.fault(f"records {expected} to {index - 1} are missing")
+                    expected = index
+                if expected < self._size:
+                    yield index, data
+                    expected += 1
+
     def _unchecked(self) -> list[str]:
         texts = []
+        if self.pruned:
+            texts.append(
+                f"what {self.pruned} records said that were pruned, below index {self._pruned}; their hashes fit"
+            )
         if self._size > self._covered:
             texts.append(f"{self._size - self._covered} records that no checkpoint covers yet could still be changed")
         if self._since is None:
@@ -102,17 +132,8 @@ class _Run:
         return texts
 
 
-def _stored(source: LogSource, size: int, check: Check) -> Iterator[tuple[int, bytes]]:
-    """Yield the records with the indexes that they should have; a hole or a doubled index is a fault."""
-    expected = 0
-    while expected < size:
-        rows = source.read(expected, min(_CHUNK, size - expected))
-        if not rows:
-            check.fault(f"records {expected} to {size - 1} are missing")
-            return
-        for index, data in rows:
-            if index != expected:
-                check.fault(f"records {expected} to {index - 1} are missing")
-                expected = index
-            yield index, data
-            expected += 1
+def _pruned(source: LogSource) -> int:
+    try:
+        return source.control().pruned
+    except LogUnavailable:
+        return 0

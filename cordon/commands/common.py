@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -33,6 +35,21 @@ class Duration(click.ParamType[int]):
         if match is None:
             self.fail(f"{value!r} is not a duration; write 90s, 15m, 2h or 30d", param, ctx)
         return int(match[1]) * _UNITS[match[2]]
+
+
+class Before(click.ParamType[int]):
+    """A moment of the past, as an age or as a date (UTC), in ms since the epoch."""
+
+    name = "age or date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text; a misuse of the command where it is neither."""
+        text = str(value)
+        with suppress(ValueError):
+            return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+        if re.fullmatch(r"[1-9][0-9]{0,8}[smhd]", text) is None:
+            self.fail(f"{value!r} is neither an age, such as 400d, nor a date, such as 2026-01-31", param, ctx)
+        return time.time_ns() // 1_000_000 - Duration().convert(text, param, ctx) * 1000
 
 
 class Settings(click.ParamType[Config]):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
-from cordon.commands.common import config_option, json_option
+from cordon.acting import actor, stamp
+from cordon.commands.common import Before, config_option, json_option, the_log, write
 from cordon.config import Config
 from cordon.output import bad, emit, good, json_text, moment, printable, progress, table
 from detectors import alerts, follower
+from lineage.actions import prune_log
 from lineage.export import export_lines, export_tiles
 from lineage.keys import load_verifier
 from lineage.ledger import writer_lock
@@ -234,6 +236,29 @@ def move(config: Config, state: Path | None, as_json: bool) -> None:
         f"What was the log is now {moved.kept}; keep it until you have a copy of the database."
     )
     emit(moved.as_dict() | {"state_rows": rows}, text, as_json)
+
+
+@log.command()
+@click.option("--before", required=True, type=Before(), help="An age, such as 400d, or a date, such as 2026-01-31.")
+@click.option("--reason", default="pruned by hand", show_default=True, help="Why, in a few words; it is recorded.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@config_option
+@json_option
+def prune(config: Config, before: int, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Give up the records before a time. A record says so; their hashes stay, so the log still verifies.
+
+    Records of keys, containments and erased tenants stay. What a checkpoint does not cover yet is not given up. While
+    Cordon runs, its log writer deletes them little by little.
+    """
+    with the_log(config) as open_log:
+        known = open_log.control.pruned
+        index = min(open_log.reader.first_since(before), open_log.reader.checkpoint_size())
+        going = max(0, index - known)
+        if going and not dry_run:
+            write(open_log, prune_log(stamp(), before=index, by=actor(), reason=reason))
+    told = "would be given up" if dry_run else "are given up"
+    text = f"{going} records below index {index} {told}" if going else "There is nothing to give up."
+    emit({"before": index, "records": going, "dry_run": dry_run}, text, as_json)
 
 
 def _lines(reader: LogReader, start: int, output: Path | None) -> int:

@@ -258,3 +258,19 @@ def test_any_text_can_be_the_id_of_a_part_of_the_control_state(store: LogStore, 
     ended = state.fold({"kind": "containment.released", "containment": name, "by": "x", "reason": "y"}, 1)
     store.append(1, [b"s"], change(state, ended, 1))
     assert store.control() == ended
+
+
+def test_pruning_deletes_in_bites_and_spares_control_records(store: LogStore) -> None:
+    keep = intent(3).replace(b'"kind":"call.intent"', b'"kind":"containment.x"')
+    records = [intent(number) if number != 3 else keep for number in range(10)]
+    store.append(0, records)
+    store.save_checkpoint(10, b"note", {(0, 0): b"t" * 320})
+    assert store.prune(0, 7, 4) == 4
+    assert [index for index, _ in store.read(0, 100)] == [3, 4, 5, 6, 7, 8, 9]
+    assert store.prune(4, 7, 4) == 7
+    assert store.read(0, 100) == [(3, keep), *[(index, records[index]) for index in (7, 8, 9)]]
+    assert store.prune(0, 7, 1) == 4, "what is kept is passed over"
+    assert store.size() == 10
+    assert store.stored_tile(0, 0) == b"t" * 320
+    store.append(10, [b"more"])
+    assert store.size() == 11

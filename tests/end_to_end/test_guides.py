@@ -87,6 +87,10 @@ def test_the_page_backs_up_erases_and_restores(keeping: list[str]) -> None:
     assert re.search(r"globex +erased", keeping[1]) and re.search(r"acme +configured", keeping[1])
 
 
+def test_the_page_prunes_what_is_old(keeping: list[str]) -> None:
+    assert keeping[-1].count("There is nothing to give up.") == 2
+
+
 def test_what_the_page_restores_verifies_and_has_the_tenant_erased_again(keeping: list[str]) -> None:
     assert "verified. Erased again: globex." in keeping[2]
     assert "nothing wrong in what was checked" in keeping[2]

@@ -19,7 +19,7 @@ from lineage.settings import Lineage
 from lineage.sqlite_store import SqliteSource
 from lineage.verify import verify
 from tests.support.postgres import Postgres, postgres
-from tests.support.records import intent
+from tests.support.records import intent, record
 from tests.support.tampering import execute, flip
 from tests.support.written import ORIGIN, Written, extend, mixed, written
 
@@ -197,3 +197,23 @@ def test_the_file_is_never_there_without_its_last_records(server: Postgres, monk
                 move_log(log.data_dir, server.database(), quiet, quiet, quiet)
             assert beside.exists()
             assert not path.exists()
+
+
+def test_a_pruned_log_moves_with_its_holes(server: Postgres) -> None:
+    database = server.database()
+    with written(mixed(700)) as log:
+        latest = log.reader.checkpoint()
+        with writer_lock(log.data_dir), closing(Ledger(log.data_dir, Lineage(origin=ORIGIN))) as ledger:
+            facts = {"before": 600, "by": "ann", "reason": "a test"}
+            ledger.append([record("log.pruned", 700, facts=facts)], [0])
+            ledger.checkpoint()
+            while ledger.prune():
+                pass
+        kept = list(log.reader.records())
+        assert len(kept) < 250
+        moved(log, database)
+        with open_reader(log.data_dir, database) as reader:
+            assert list(reader.records()) == kept
+            report = verify(reader, [log.verifier], latest)
+        assert report.wrong == 0, report.lines()
+        assert report.pruned == 701 - len(kept)
