@@ -334,7 +334,8 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
     ),
     ("lineage", "keys_unavailable"): Known(
         (503,), "The tenant's key, under which a call's content is digested, cannot be read or unwrapped.",
-        "Try again after a second.", "Where it lasts, look at the disk of the data directory, or at the database.",
+        "Try again after a second.",
+        "Where it lasts, look at the disk of the data directory, or at the database; the worker's messages say why.",
     ),
     ("lineage", "tenant_erased"): Known(
         (403,), "The tenant's key was destroyed: what was recorded for it is unreadable, and nothing more is recorded.",

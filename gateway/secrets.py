@@ -7,6 +7,7 @@ import hmac
 from concurrent.futures import Future
 from typing import Protocol
 
+from gateway.complaints import Complaints
 from gateway.errors import Refusal
 from lineage.errors import LineageError, TenantErased
 from lineage.side import TenantKey, content_digest, seal, unseal
@@ -78,6 +79,7 @@ class TenantSecrets:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        self._complaints = Complaints("a tenant's key cannot be read, its calls are refused")
 
     async def of(self, tenant: str) -> Secrets:
         """This tenant's. The loop is never held up: whoever comes while a key is read waits for it by himself.
@@ -90,7 +92,9 @@ class TenantSecrets:
                 # Others may wait for the same: who leaves must not take it away from them.
                 key = await asyncio.shield(asyncio.wrap_future(self._keys.fetch(tenant)))
         except TenantErased as error:
-            raise Refusal(403, "lineage", "tenant_erased", f"Nothing is recorded for this tenant: {error}.") from error
+            raise Refusal(403, "lineage", "tenant_erased", "This tenant's key was destroyed.") from error
         except LineageError as error:
-            raise Refusal(503, "lineage", "keys_unavailable", f"The tenant's key cannot be read: {error}.") from error
+            self._complaints.tell(error)
+            text = "The tenant's key cannot be read, so that the call could not be recorded."
+            raise Refusal(503, "lineage", "keys_unavailable", text) from error
         return Secrets(tenant, key)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import structlog
 
+from gateway.complaints import Complaints
 from gateway.content.errors import ContentError
 from gateway.content.request import RequestContent
 from gateway.content.scanner import Scanner
@@ -35,6 +36,7 @@ LARGE = 65_536
 FORGET_SECONDS = 60.0
 _TRIES = 4
 _T = TypeVar("_T")
+_complaints = Complaints("the table of tokens cannot be used, calls are refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class TokenService:
         self.meter.inc("cordon_tokens_failures_total")
         if isinstance(error, TokensFull):
             return Refusal(429, "limits", "too_many_tokens", f"The call's values cannot be tokenised: {error}.")
-        return Refusal(503, "lineage", "tokens_unavailable", f"The table of tokens cannot be used: {error}")
+        _complaints.tell(error)
+        return Refusal(503, "lineage", "tokens_unavailable", "The table of tokens cannot be used.")
 
     async def forget(self) -> None:
         """Delete tokens that have expired, now and then, until it is cancelled."""

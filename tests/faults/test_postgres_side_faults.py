@@ -235,6 +235,8 @@ def test_calls_are_refused_and_the_loop_goes_on_while_the_server_hangs(server: P
             began = time.monotonic()
             answers = await asyncio.gather(*(world.chat(f"I am {MAIL} and {n}@example.com") for n in range(12)))
             assert {answer.status for answer in answers} == {503}
+            told = b"".join(answer.body for answer in answers).decode()
+            assert str(server.port) not in told and database.rpartition("/")[2] not in told, "callers learn no address"
             # From here on the tenant's key, too, is older than it may be.
             await asyncio.sleep(max(0.0, 5.5 - (time.monotonic() - began)))
             late = await world.chat("Hi")

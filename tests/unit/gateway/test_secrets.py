@@ -123,7 +123,7 @@ def test_a_key_is_read_again_beside_the_calls_and_refused_when_its_time_is_over(
         await asyncio.sleep(0.02)
         assert not late.done(), "its time is over: it is not used any more"
         store.answers.set()
-        with pytest.raises(Refusal, match="does not answer") as refused:
+        with pytest.raises(Refusal, match="cannot be read") as refused:
             await late
         assert (refused.value.status, refused.value.code) == (503, "keys_unavailable")
         store.fails = False
