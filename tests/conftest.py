@@ -60,6 +60,8 @@ def new_state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     yield make
     for place in places:
         place.close()
+        if place.database:
+            request.getfixturevalue("postgres_server").drop(place.database)
 
 
 @pytest.fixture
