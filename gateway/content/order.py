@@ -22,7 +22,7 @@ Queue = deque["Held"]
 class Held:
     """An event that waits. `needs`: texts, and the offsets up to which they must be ready.
 
-    With a `template`, `value` is what stands in its holes.
+    With a `template`, `value` is what stands in its holes. `size`: its bytes as they came, whatever of them is text.
     """
 
     __slots__ = ("event", "findings", "needs", "number", "pieces", "queues", "size", "template", "tokens", "value")
@@ -32,7 +32,7 @@ class Held:
         self.value = value
         self.template = template
         self.number = number
-        self.size = 0
+        self.size = len(event.data or b"")
         self.pieces: list[tuple[Channel, int, Piece]] = []
         self.needs: list[tuple[Channel, int]] = []
         self.findings: list[Finding] = []

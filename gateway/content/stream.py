@@ -116,7 +116,6 @@ class EventMachine:
             start += len(text)
             held.needs.append((channel, start))
             held.queues.append(queue)
-            held.size = len(text)
             self._lengths[""] += len(text)
             number = template.number(filled)
             if number is not None:
@@ -207,7 +206,6 @@ class EventMachine:
                 raise ContentError("malformed", "text follows after its end was announced")
             held.pieces.append((channel, channel.push(text), piece))
             held.needs.append((channel, channel.total))
-            held.size += len(text)
             if isinstance(name, dict):
                 name["token"] = ""
             else:
@@ -230,7 +228,6 @@ class EventMachine:
             self._begun.add(key)
         channel = self._channel(key)
         held.pieces.append((channel, channel.push(text), piece))
-        held.size += len(text)
         container[name] = ""  # type: ignore[index]
         # A text that is begun is not said in pieces as well: it counts as one of them.
         said = "" if copy == BEGUN else copy
@@ -287,7 +284,6 @@ class EventMachine:
             rest = dump(with_name)
         if rest in self._clean:
             return rest
-        held.size += len(rest)
         texts = Texts(value)
         if logprobs.thin(texts.logprobs):
             texts = Texts(value)

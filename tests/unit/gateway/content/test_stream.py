@@ -346,6 +346,22 @@ def test_an_event_that_is_too_large_or_too_many_texts_stop_the_stream() -> None:
     assert error.value.code == "too_large"
 
 
+@pytest.mark.parametrize("shape", [{}, {"logprobs": None}])
+def test_padding_of_events_that_wait_counts_though_it_is_no_text(shape: dict[str, Any]) -> None:
+    alike = [chunk({"content": "x"}, **shape) | {"obfuscation": "ab"} for _ in range(3)]
+    large = chunk({"content": "x"}, **shape) | {"obfuscation": "a" * (1 << 20)}
+    with pytest.raises(ContentError) as error:
+        inspect([sse(*alike), *(sse(large) for _ in range(12))], end=False)
+    assert error.value.code == "too_large"
+
+
+def test_what_repeats_in_events_that_wait_counts_each_time() -> None:
+    event = chunk({"content": "x"}) | {"system_fingerprint": "word " * 700}
+    with pytest.raises(ContentError) as error:
+        inspect([sse(*[event] * 3_000)], end=False)
+    assert error.value.code == "too_large"
+
+
 def test_one_text_that_stops_does_not_let_the_others_pile_up() -> None:
     stalled = sse(chunk({"content": "a"}, 0))
     inspector_events = [sse(chunk({"content": "word " * 20}, 1)) for _ in range(300)]
