@@ -27,9 +27,13 @@ _DEBIAN: Final = "/usr/lib/postgresql"
 _SERVICE: Final = "cordon"
 
 
-def dump(database: str, target: Path) -> None:
-    """Write everything of Cordon's in the database to the file `target`, as of one moment; BackupError."""
+def dump(database: str, target: Path, empty: Sequence[str] = ()) -> None:
+    """Write everything of Cordon's in the database to the file `target`, as of one moment; BackupError.
+
+    Of the tables `empty` (schema.name) the rows are left out.
+    """
     options = ["--format=custom", f"--schema={_SCHEMAS}", "--no-owner", "--no-privileges", "--lock-wait-timeout=30s"]
+    options += [f"--exclude-table-data={name}" for name in empty]
     _run(program("pg_dump"), [*options, f"--file={target}"], database)
 
 

@@ -3,6 +3,8 @@
 The order makes the copy hold together. The state first: no follower's place lies beyond the log that is copied after
 it. What lies beside the log last: what a copied record names was written by then, apart from the blobs of the last
 moment, which are waited for.
+
+Sessions and one-time links are left out: those that end or are used after the copy would be good again with it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from cordon.backup import dump
-from cordon.backup.files import appearing, check_database, copy_database, copy_keys
+from cordon.backup.files import appearing, check_database, copy_database, copy_keys, empty_tables
 from cordon.backup.manifest import File, Manifest
 from cordon.config import Config
 from cordon.errors import BackupError
@@ -31,7 +33,9 @@ from lineage.side import SideStore
 from lineage.side_place import SidePlace
 from lineage.sqlite_side import SqliteSide
 from lineage.sqlite_store import SqliteSource
+from lineage.state_upgrade import SCHEMA
 from lineage.verify import verify
+from siem.console.tables import OF_THE_MOMENT
 
 STATE: Final = "cordon.db"
 LOG: Final = "cordon-log.db"
@@ -112,9 +116,11 @@ def _copy(config: Config, work: Path, progress: Progress) -> None:
             _await_blobs(config)
         if path.exists():
             copy_database(path, work / name, progress.copied)
+            if name == STATE:
+                empty_tables(work / name, [table.name for table in OF_THE_MOMENT])
     if is_postgres(config.database):
         _await_blobs(config)
-        dump.dump(config.database, work / dump.FILE)
+        dump.dump(config.database, work / dump.FILE, [f"{SCHEMA}.{table.name}" for table in OF_THE_MOMENT])
 
 
 def _await_blobs(config: Config) -> None:

@@ -31,9 +31,9 @@ _KEYS = "note: {} opens everything that is sealed in the backup: keep the two ap
 def backup(config: Config, directory: Path, keys: Path | None, as_json: bool) -> None:
     """Make a backup of everything at DIRECTORY, which is not there yet. Cordon may run meanwhile.
 
-    It holds the log, the state (accounts, alerts) and what lies beside the log (sealed inputs, tokens), as files or as
-    a dump of PostgreSQL, and a manifest that the log's key signs. It counts once it was verified; before, it is not
-    there. Without --keys the keys are not copied.
+    It holds the log, the state (accounts and alerts; no sessions, no one-time links) and what lies beside the log
+    (sealed inputs, tokens), as files or as a dump of PostgreSQL, and a manifest that the log's key signs. It counts
+    once it was verified; before, it is not there. Without --keys the keys are not copied.
     """
     size = sum(path.stat().st_size for path in making.databases(config).values() if path.exists())
     with (
@@ -83,7 +83,10 @@ def restore(
 
 
 def _notes(done: restoring.Restored) -> list[str]:
-    since = "what was recorded after the backup is gone: keys that were revoked since then are valid again, revoke them"
+    since = (
+        "what was recorded after the backup is gone: keys that were revoked since then are valid again, revoke them; "
+        "accounts are as they were then, disable those that were disabled since; nobody is signed in"
+    )
     if done.lacks is None:
         return [since, "give a checkpoint held outside (--since), and it tells what the backup lacks"]
     if not done.lacks:

@@ -47,3 +47,6 @@ CHANGES: Final = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("serial", BigInteger, nullable=False, doc="counts changes; its one row is what changes queue on"),
 )
+
+OF_THE_MOMENT: Final = (SESSIONS, INVITATIONS)
+"""Who is signed in, and which links are open: what ends of it must not come back with a copy of before."""

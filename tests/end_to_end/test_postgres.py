@@ -170,6 +170,11 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
         key = running.key("ci-bot")
         assert call(running, key).status_code == 200
         link = running.cli("account", "invite", "ana", "--role", "viewer")["link"]
+        accept = {"account": "ana", "password": "a word and 23 others"}
+        with httpx.Client(base_url=running.control_url, headers={"sec-fetch-site": "same-origin"}) as http:
+            assert http.post(link[link.index("/invitation/") :], data=accept).status_code == 303
+            assert http.post("/api/v1/session", json=accept).status_code == 201
+        open_link = running.cli("account", "invite", "ben", "--role", "viewer")["link"]
         made = running.cli("backup", str(copy), "--keys", str(keys))
         assert "cordon.dump" in made["files"] and "cordon-log.db" not in made["files"]
         assert not any(server.password.encode() in path.read_bytes() for path in copy.iterdir())
@@ -183,7 +188,10 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
         second.cli_fails("is not overwritten", "restore", str(copy))
         second.start()
         assert call(second, key).status_code == 200
-        assert httpx.get(second.control_url + link[link.index("/invitation/") :]).status_code == 200
+        assert httpx.get(second.control_url + open_link[open_link.index("/invitation/") :]).status_code == 404
+        with server.connect(other) as db:
+            assert db.execute("SELECT count(*) FROM cordon_state.operator_sessions").fetchone() == (0,)
+        assert httpx.post(f"{second.control_url}/api/v1/session", json=accept).status_code == 201
         assert second.cli("log", "verify")["wrong"] == 0
 
 

@@ -9,11 +9,12 @@ import shutil
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, insert, select
 
 from cordon.backup.files import copy_database
 from cordon.backup.manifest import NAME, Manifest
@@ -27,19 +28,33 @@ from lineage.record import encode
 from lineage.settings import Lineage
 from lineage.side import TenantKeys, blob_digest, seal
 from lineage.sqlite_side import SqliteSide
+from lineage.state import open_state
+from siem.console.tables import ACCOUNTS, INVITATIONS, SESSIONS
 from tests.support.cli import Installation, Result
 
+_SIGNED_IN = "5e" * 32
 FILES = ("cordon-log.db", "cordon-side.db", "cordon.db")
 
 
 @pytest.fixture
 def cordon(tmp_path: Path) -> Installation:
-    """An installation with records, an account's invitation, and a blob that a record names."""
+    """An installation with records, an account, its session, an invitation, and a blob that a record names."""
     made = _installation(tmp_path / "one")
     made("key", "create", "bot", "--tenant", "acme")
     made("account", "invite", "alice", "--role", "viewer")
+    with _state(made) as state:
+        state.execute(insert(ACCOUNTS).values(name="bob", password="hash", roles="admin", active=True, created_at=1))
+        state.execute(insert(SESSIONS).values(digest=_SIGNED_IN, account="bob", started_at=1, seen_at=1, source="here"))
     _named_blob(made)
     return made
+
+
+@contextmanager
+def _state(one: Installation) -> Iterator[Connection]:
+    engine = open_state(one.directory / "var/cordon.db")
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
 
 
 def _installation(directory: Path) -> Installation:
@@ -86,11 +101,26 @@ def test_what_is_backed_up_is_restored_elsewhere_and_goes_on(cordon: Installatio
     assert report["wrong"] == 0
     assert {c["name"]: c["checked"] for c in report["checks"]}["blobs beside the log"] == 1
     assert [key["name"] for key in other("key", "list", "--json").json] == ["bot"]
-    assert [one["account"] for one in other("account", "list", "--json").json["invitations"]] == ["alice"]
+    assert [one["name"] for one in other("account", "list", "--json").json["accounts"]] == ["bob"]
     assert other("key", "create", "later", "--tenant", "acme").code == 0
     (other.directory / "before").write_text(before)
     assert other("log", "verify", "--since", str(other.directory / "before")).code == 0
     assert {path.name for path in (other.directory / "var").iterdir()} == {"run", "keys", *FILES}
+
+
+def test_sessions_and_links_do_not_come_back_to_life_with_a_backup(cordon: Installation) -> None:
+    with _state(cordon) as state:
+        (link,) = state.scalars(select(INVITATIONS.c.digest))
+        assert state.scalar(select(SESSIONS.c.digest)) == _SIGNED_IN
+    copy, keys = backup(cordon)
+    assert not any(digest.encode() in path.read_bytes() for digest in (_SIGNED_IN, link) for path in copy.iterdir())
+    other, result = restored(cordon, copy, "--keys", str(keys))
+    assert result.code == 0 and "accounts" in result.err
+    with _state(other) as state:
+        assert not state.execute(select(SESSIONS)).all() and not state.execute(select(INVITATIONS)).all()
+        assert state.scalars(select(ACCOUNTS.c.name)).all() == ["bob"]
+    with _state(cordon) as state:
+        assert state.execute(select(SESSIONS)).all() and state.execute(select(INVITATIONS)).all()
 
 
 def test_the_keys_are_left_out_unless_asked_for_and_never_lie_within(cordon: Installation) -> None:
