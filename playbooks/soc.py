@@ -31,7 +31,7 @@ from lineage.reader import LogReader, open_reader
 from lineage.state import open_state
 from playbooks.containment import Containing
 from playbooks.errors import AlreadyRunning
-from playbooks.expiry import expire
+from playbooks.expiry import Watched, expire
 
 PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.1
@@ -58,9 +58,9 @@ async def run_soc(
     seconds, and LogUnavailable when no log writer answers as long.
     """
     paths = Paths(data_dir)
-    awake = asyncio.Event()
+    awake, watched = asyncio.Event(), Watched()
     ready = _once(ready)
-    async with _alone(paths), _opened(paths, database, state_path, awake) as (log, reader, state):
+    async with _alone(paths), _opened(paths, database, state_path, awake, watched) as (log, reader, state):
 
         async def work(guard: Callable[[Connection], None]) -> None:
             consumers = (AlertTable(), *detectors(settings), Containing(settings.contain, lambda: log.control))
@@ -68,7 +68,7 @@ async def run_soc(
             follower = Follower(reader, state, outbox, consumers, settings, awake, meter, guard)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(follower.run(stop, ready))
-                tasks.create_task(expire(log, lambda: log.control, boot, stop))
+                tasks.create_task(expire(log, watched, boot, stop))
 
         if is_postgres(database):
             await _by_turns(work, database, meter, stop, ready)
@@ -109,10 +109,11 @@ def _once(ready: Callable[[], None]) -> Callable[[], None]:
 
 @asynccontextmanager
 async def _opened(
-    paths: Paths, database: str, state_path: Path, awake: asyncio.Event
+    paths: Paths, database: str, state_path: Path, awake: asyncio.Event, watched: Watched
 ) -> AsyncIterator[tuple[LogClient, LogReader, Engine]]:
-    """The connection to the log writer, which sets `awake` as the log grows, the log to read, and the state."""
-    log = await _connected(paths, awake)
+    """The connection to the log writer, which sets `awake` as the log grows and tells `watched` of containments, the log
+    to read, and the state."""
+    log = await _connected(paths, awake, watched)
     try:
         reader = open_reader(paths.data_dir, database)
         state = await asyncio.to_thread(open_state, state_path, database)
@@ -125,12 +126,12 @@ async def _opened(
         await log.close()
 
 
-async def _connected(paths: Paths, awake: asyncio.Event) -> LogClient:
+async def _connected(paths: Paths, awake: asyncio.Event, watched: Watched) -> LogClient:
     """The log writer may be starting still: try for some time, then let the last failure through."""
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while True:
         try:
-            return await LogClient.connect(paths.socket, on_size=lambda _size: awake.set())
+            return await LogClient.connect(paths.socket, on_control=watched.take_up, on_size=lambda _size: awake.set())
         except LogUnavailable:
             if asyncio.get_running_loop().time() > deadline:
                 raise

@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Table, delete
+
 from cordon.errors import BackupError
 from lineage.paths import make_private_file
 from lineage.sqlite_file import FAILURES, unavailable
@@ -112,14 +114,15 @@ def copy_database(source: Path, target: Path, progress: Progress) -> None:
         raise unavailable(target, error) from error
 
 
-def empty_tables(path: Path, names: Sequence[str]) -> None:
+def empty_tables(path: Path, tables: Sequence[Table]) -> None:
     """Take all rows out of these tables of a SQLite database, and their bytes too; LogUnavailable where that fails."""
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("PRAGMA secure_delete=ON")
             there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            for name in there.intersection(names):
-                db.execute(f'DELETE FROM "{name}"')
+            for table in tables:
+                if table.name in there:
+                    db.execute(str(delete(table)))
     except FAILURES as error:
         raise unavailable(path, error) from error
 

@@ -117,7 +117,7 @@ def _copy(config: Config, work: Path, progress: Progress) -> None:
         if path.exists():
             copy_database(path, work / name, progress.copied)
             if name == STATE:
-                empty_tables(work / name, [table.name for table in OF_THE_MOMENT])
+                empty_tables(work / name, OF_THE_MOMENT)
     if is_postgres(config.database):
         _await_blobs(config)
         dump.dump(config.database, work / dump.FILE, [f"{SCHEMA}.{table.name}" for table in OF_THE_MOMENT])
