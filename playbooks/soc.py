@@ -111,8 +111,10 @@ def _once(ready: Callable[[], None]) -> Callable[[], None]:
 async def _opened(
     paths: Paths, database: str, state_path: Path, awake: asyncio.Event, watched: Watched
 ) -> AsyncIterator[tuple[LogClient, LogReader, Engine]]:
-    """The connection to the log writer, which sets `awake` as the log grows and tells `watched` of containments, the log
-    to read, and the state."""
+    """The connection to the log writer, the log to read, and the state.
+
+    `awake` is set as the log grows, and `watched` told of containments as they come.
+    """
     log = await _connected(paths, awake, watched)
     try:
         reader = open_reader(paths.data_dir, database)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, overload
 
+from lineage.chance import sixteen
 from lineage.metrics import Meter
 from policies.engine import AnswerMoment, Moment
 from policies.envoy import read_envoy
@@ -26,8 +27,7 @@ from policies.opa.wrapper import PACKAGE, Mark
 from policies.result import AnswerDecision, RequestDecision, read_answer, read_request
 from policies.settings import Policy
 
-_JSON: Final = ((b"content-type", b"application/json"), (b"idempotency-key", b"decision"))
-"""A decision changes nothing, so the connection may repeat a request that a closing server did not take."""
+_JSON: Final = (b"content-type", b"application/json")
 _AGAIN: Final = 0.05
 
 
@@ -46,11 +46,16 @@ class Link:
         self._errors = {reason: meter.counter("cordon_policy_server_errors_total", reason) for reason in FAULTS}
 
     async def ask(self, target: bytes, body: bytes, read: Callable[[Answer], Decided]) -> Decided:
-        """One request of a decision; it is measured, and has the caller's deadline."""
+        """One request of a decision; it is measured, and has the caller's deadline.
+
+        A decision changes nothing, so the connection may repeat a request that a closing server did not take. The key
+        that says so is another each time: a proxy in between may answer what has the same key with the same answer.
+        """
         began = time.perf_counter()
         async with self._slots:
             self._requests.inc()
-            answer = await self.transport.send("POST", target, body, MAX_ANSWER, _JSON)
+            once = (b"idempotency-key", sixteen().hex().encode())
+            answer = await self.transport.send("POST", target, body, MAX_ANSWER, (_JSON, once))
         self._seconds.observe(time.perf_counter() - began)
         return read(answer)
 
