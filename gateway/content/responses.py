@@ -102,6 +102,8 @@ class Responses:
         known = self._items.get(name)
         if index is not None and isinstance(known, str):
             raise ContentError("malformed", "an item that had no place gets one in the middle of the stream")
+        if index is not None and known is not None and known != index:
+            raise ContentError("malformed", "an item changes its place in the middle of the stream")
         step = index if index is not None else name if known is None else known
         if known is None and len(self._items) >= ITEMS:
             raise ContentError("too_large", f"the stream has more than {ITEMS} items")

@@ -356,3 +356,11 @@ def test_texts_that_are_begun_count_beside_those_that_come_in_pieces() -> None:
     begun = event("output_item.added", output_index=1, item=call)
     result = stream(begun, *deltas("12345678"), plan=AnswerPlan(max_chars=10))
     assert [ask.types for ask in result.asks] == [("too_long",)]
+
+
+def test_an_item_that_changes_its_place_is_refused_since_by_its_id_its_text_is_one() -> None:
+    first, second = CARD[:10], CARD[10:]
+    moved = [*deltas(first, item_id="m"), *deltas(second + " ", item_id="m", output_index=1)]
+    with pytest.raises(ContentError) as error:
+        stream(*moved)
+    assert error.value.code == "malformed"
