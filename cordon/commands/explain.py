@@ -21,7 +21,7 @@ from policies.admission import admit_now
 from policies.bundle import load_bundle
 from policies.engine import Moment
 from policies.errors import BundleError
-from policies.explain import Explanation, explain
+from policies.explain import Almost, Explanation, Fired, explain
 from policies.settings import Policy
 from policies.testing import Evaluation, evaluate_admitted
 
@@ -93,13 +93,13 @@ def _lines(evaluated: Evaluation, told: Explanation) -> Iterator[str]:
     yield ""
     yield f"Rules of revision {evaluated.revision} that hold:"
     for fired in told.fired:
-        yield f"  {fired.file}:{fired.line}  {_short(fired.rule)} = {_cut(fired.value)}"
+        yield f"  {_place(fired)} = {_cut(fired.value)}"
     if told.almost:
         yield ""
         yield "Rules that one condition alone keeps from holding:"
         for almost in told.almost[:MOST_SHOWN]:
             seen = "".join(f"; {name} is {_cut(value)}" for name, value in almost.seen.items())
-            yield f"  {almost.file}:{almost.line}  {_short(almost.rule)}: {_line(almost.condition)}{seen}"[:200]
+            yield f"  {_place(almost)}: {_line(almost.condition)}{printable(seen)}"[:200]
         if len(told.almost) > MOST_SHOWN:
             yield f"  and {len(told.almost) - MOST_SHOWN} more (--json shows them)"
     if told.changes:
@@ -111,8 +111,8 @@ def _lines(evaluated: Evaluation, told: Explanation) -> Iterator[str]:
         yield "No change of one or two places that was tried would have allowed it."
 
 
-def _short(rule: str) -> str:
-    return rule.removeprefix("data.")
+def _place(found: Fired | Almost) -> str:
+    return printable(f"{found.file}:{found.line}  {found.rule.removeprefix('data.')}")
 
 
 def _line(text: str) -> str:

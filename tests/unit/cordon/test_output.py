@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import MappingProxyType
 
 import click
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cordon.output import emit, json_text, moment, printable, progress, table
+from tests.support.cli import Installation
 
 
 def test_a_table_s_columns_are_aligned() -> None:
@@ -59,3 +61,16 @@ def test_no_progress_is_shown_where_nobody_looks(capsys: pytest.CaptureFixture[s
     with progress("Verifying", 100, False) as bar:
         bar.update(100)
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_explanation_moves_no_cursor_whatever_a_bundle_names_its_files(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "\x1b[2J.rego").write_text(
+        'package cordon.request\n\ndecision := {"allow": true} if input.fine\n\ndefault decision := {"allow": false}\n'
+    )
+    (bundle / "response.rego").write_text('package cordon.response\n\ndecision := {"allow": true}\n')
+    (tmp_path / "input.json").write_text("{}")
+    result = Installation(tmp_path)("policy", "explain", str(bundle), "--input", str(tmp_path / "input.json"))
+    assert "�[2J.rego:3  cordon.request.decision" in result.out, result.err
+    assert "\x1b[2J" not in result.out
