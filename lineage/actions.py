@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
+from lineage.control import ControlState
 from lineage.errors import LineageError
 
 KeyKind = Literal["caller", "reader"]
@@ -123,12 +124,13 @@ def erase_tenant(stamp: Stamp, *, tenant: str, by: str, first_at: int | None = N
     return record if first_at is None else record | {"first_at": first_at}
 
 
-def prune_log(stamp: Stamp, *, before: int, by: str, reason: str) -> Record:
+def prune_log(stamp: Stamp, state: ControlState, *, before: int, by: str, reason: str) -> Record:
     """The `log.pruned` record: records with an index below `before` are deleted once it is in the log.
 
-    Those that say which keys, containments and erasures there are stay, and so do all hashes.
+    Those that say which keys, containments and erasures there are stay, and so do all hashes. `state` is what is in
+    force; the record has no effect where something else is, once it is in the log.
     """
-    facts = {"before": before, "by": _actor("by", by), "reason": _text("reason", reason)}
+    facts = {"before": before, "by": _actor("by", by), "control": state.digest(), "reason": _text("reason", reason)}
     return stamp.head("log.pruned") | facts
 
 

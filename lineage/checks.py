@@ -48,6 +48,7 @@ class TreeCheck:
         self._source = source
         self._keys = keys
         self._covered = covered
+        self._row: tuple[int, list[bytes]] = (-1, [])
         self._checkpoints = Check("checkpoints", "checkpoints")
         self._tiles = Check("tiles", "tiles")
         self._pending = _checkpoints(source, covered)
@@ -66,11 +67,13 @@ class TreeCheck:
 
         That it is the record's own hash shows where the next checkpoint's root is compared.
         """
-        tile = self._source.stored_tile(0, index // WIDTH) or b""
-        hashes = tile_hashes(tile)[index % WIDTH : index % WIDTH + 1]
-        if not hashes or index >= self._covered:
+        number, place = divmod(index, WIDTH)
+        if self._row[0] != number:
+            with suppress(VerificationError):
+                self._row = number, tile_hashes(self._source.stored_tile(0, number) or b"")
+        if self._row[0] != number or place >= len(self._row[1]) or index >= self._covered:
             return False
-        self.tree.append(hashes[0])
+        self.tree.append(self._row[1][place])
         self._pass()
         return True
 
@@ -144,9 +147,9 @@ def _checkpoints(source: LogSource, covered: int) -> Iterator[tuple[int, bytes]]
 class CallsCheck:
     """Each outcome names an earlier intent of the same call and attempt, and none is named twice."""
 
-    def __init__(self, pruned: int = 0) -> None:
-        """`pruned`: intents below that index may be gone."""
-        self._pruned = pruned
+    def __init__(self) -> None:
+        self.pruned = 0
+        """Intents below that index may be gone."""
         self.check = Check("calls", "outcomes")
         self.open: dict[int, tuple[object, object]] = {}
         self.lost = 0
@@ -160,7 +163,7 @@ class CallsCheck:
             self.check.checked += 1
             intent = record.get("intent")
             opened = self.open.pop(intent, None) if type(intent) is int else None
-            if opened is None and type(intent) is int and 0 <= intent < self._pruned and intent < index:
+            if opened is None and type(intent) is int and 0 <= intent < self.pruned and intent < index:
                 return
             if opened is None:
                 self.check.fault(f"outcome {index} has no intent of its own before it")
@@ -178,6 +181,7 @@ class ControlCheck:
     def __init__(self) -> None:
         self.check = Check("control state", "control records")
         self._state = ControlState()
+        self._prunings: list[tuple[int, int]] = []
 
     def feed(self, index: int, data: bytes, record: dict[str, object]) -> None:
         """Fold a record."""
@@ -189,7 +193,13 @@ class ControlCheck:
             self.check.fault(f"record {index}: {error}")
             return
         self.check.checked += state is not self._state
+        if state.pruned != self._state.pruned:
+            self._prunings.append((index, state.pruned))
         self._state = state
+
+    def given_up(self, signed: int) -> int:
+        """Return the index below which records may be gone, as `log.pruned` among the first `signed` records say."""
+        return max((pruned for index, pruned in self._prunings if index < signed), default=0)
 
     def finish(self, source: LogSource, size: int) -> None:
         """After the last of `size` records: compare with what is stored."""

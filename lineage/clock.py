@@ -33,6 +33,11 @@ def latest() -> int:
     return max(wall(), _BEGAN + running())
 
 
+def earliest() -> int:
+    """The time that ages are reckoned from, in ms since the epoch: a clock that is set forwards makes nothing old."""
+    return min(wall(), _BEGAN + running())
+
+
 class Terms:
     """How long each containment of a control state is still in force, by the clock that only runs.
 

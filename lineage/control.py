@@ -6,6 +6,7 @@ knows exactly what held there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -99,6 +100,16 @@ class ControlState:
         if step is _pruned and not 0 < _time(record, "before") <= index:
             raise RecordError("a log.pruned record needs the index of an earlier record in 'before'")
         return replace(step(self, record), epoch=index + 1)
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of all that is in force, wherever the records are that say so."""
+        parts = [
+            [self.containments[name] for name in sorted(self.containments)],
+            [self.keys[digest] for digest in sorted(self.keys)],
+            [self.erased[tenant] for tenant in sorted(self.erased)],
+            self.pruned,
+        ]
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
     def changes(self, before: ControlState) -> list[Row]:
         """Return what has to be stored to get from `before` to this state."""
@@ -245,6 +256,10 @@ _KINDS: Final = ("containment", "key", "erased", "pruned")
 
 
 def _pruned(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    # Bound to what was in force, it shows ever after that no control record below it was deleted or changed to another
+    # effect. One that comes too late, when something else is in force already, has no effect.
+    if _text(record, "control") != state.digest():
+        return state
     return replace(state, pruned=max(state.pruned, _time(record, "before")))
 
 

@@ -74,6 +74,7 @@ class Ledger:
         self._failure: BaseException | None = None
         self._retry_at = 0.0
         self.readings = 0
+        self._prunable = 0
         self._pruned = 0
         try:
             self._keys = self._load_keys(data_dir, settings.origin)
@@ -231,16 +232,18 @@ class Ledger:
     def prune(self) -> bool:
         """Delete a few of the records that are given up and a checkpoint covers; say whether more are left.
 
-        Only where the tree is kept: what is not hashed and signed yet is never deleted.
+        Only where the tree is kept, and only once the record that gives them up is under a checkpoint itself: nothing
+        is ever missing that a signed record does not explain.
         """
         if self._tree is None or self._failure is not None:
             return False
-        before = min(self._control.pruned, self._checkpointed)
-        if self._pruned < before:
+        if self._control.epoch <= self._checkpointed:
+            self._prunable = self._control.pruned
+        if self._pruned < self._prunable:
             with self._doubt():
                 self._store.check()
-                self._pruned = self._store.prune(self._pruned, before, _BITE)
-        return self._pruned < before
+                self._pruned = self._store.prune(self._pruned, self._prunable, _BITE)
+        return self._pruned < self._prunable
 
     @property
     def untidy(self) -> bool:
@@ -287,7 +290,7 @@ class Ledger:
         self._tree = None
         state = self._store.control()
         pulse = self._store.pulse()
-        if pulse.size < self._size or (self._last is not None and self._store.read(self._last[0], 1) != [self._last]):
+        if pulse.size < self._size or not self._remembered(state):
             raise VerificationError(_LOST.format(self._name))
         if state.epoch > pulse.size:
             raise VerificationError(f"{self._name}: the control state is ahead of the records; run `cordon log verify`")
@@ -298,6 +301,11 @@ class Ledger:
         self.readings += 1
         self._failure = None
 
+    def _remembered(self, state: ControlState) -> bool:
+        """Whether the last record that was appended here is still there, if it was not given up since."""
+        last = self._last
+        return last is None or last[0] < state.pruned or self._store.read(last[0], 1) == [last]
+
     def _take_up_tree(self) -> None:
         """Take up the tree from the last checkpoint and the records after it; VerificationError if they do not fit."""
         latest = self._store.checkpoint()
@@ -305,7 +313,7 @@ class Ledger:
         self._read_into(tree, self._store.pulse().size)
         self._tree = tree
         self._ungrown = []
-        self._pruned = 0
+        self._prunable = self._pruned = 0
         self._checkpointed = -1 if latest is None else latest[0]
 
     def _read_into(self, tree: TileTree, size: int) -> None:

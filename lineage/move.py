@@ -107,10 +107,12 @@ def _begins_alike(source: LogSource, target: LogSource) -> bool:
 def _copy_records(source: LogSource, target: LogStore, progress: Progress) -> int:
     size = source.size()
     state = source.control()
+    latest = source.checkpoint()
+    pruned = min(state.pruned, 0 if latest is None else latest[0])
     for first in range(0, size, _CHUNK):
         end = min(first + _CHUNK, size)
         found = dict(row for row in source.read(first, _CHUNK) if row[0] < end)
-        rows = [found.get(index, b"" if index < state.pruned else None) for index in range(first, end)]
+        rows = [found.get(index, b"" if index < pruned else None) for index in range(first, end)]
         if None in rows:
             raise VerificationError(f"records are missing after index {first}; run `cordon log verify`")
         last = end == size
@@ -119,8 +121,8 @@ def _copy_records(source: LogSource, target: LogStore, progress: Progress) -> in
             raise LogUnavailable("somebody else writes to the database; stop it, and move to an empty one")
         progress(len(rows))
     done = 0
-    while done < state.pruned:  # What was pruned before had only its place kept.
-        done = target.prune(done, state.pruned, _CHUNK)
+    while done < pruned:  # What was pruned before had only its place kept.
+        done = target.prune(done, pruned, _CHUNK)
     return size
 
 

@@ -68,8 +68,12 @@ class Proof:
 
         Needs nothing but the record's bytes and the log's public key.
         """
+        return self.verify_leaf(leaf_hash(record), verifiers)
+
+    def verify_leaf(self, leaf: bytes, verifiers: Iterable[Verifier]) -> Checkpoint:
+        """As `verify`, where only the record's hash as a leaf is there."""
         checkpoint = open_checkpoint(self.checkpoint, verifiers)
-        verify_inclusion(leaf_hash(record), self.index, checkpoint.size, self.path, checkpoint.root)
+        verify_inclusion(leaf, self.index, checkpoint.size, self.path, checkpoint.root)
         return checkpoint
 
 

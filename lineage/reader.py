@@ -74,6 +74,11 @@ class LogReader:
             return None
         return stored[: width * HASH_SIZE]
 
+    def leaf(self, index: int) -> bytes | None:
+        """Return the hash of a record as a leaf, also of a pruned one; None when no checkpoint reaches so far."""
+        tile = self._source.stored_tile(0, index // WIDTH) or b""
+        return next(iter(tile_hashes(tile)[index % WIDTH : index % WIDTH + 1]), None)
+
     def entries(self, index: int, width: int = WIDTH) -> bytes | None:
         """Return the first `width` records of an entry bundle, or None when no checkpoint reaches so far."""
         if index * WIDTH + width > self.checkpoint_size():

@@ -12,7 +12,7 @@ from lineage.errors import RecordError
 from lineage.note import Verifier
 from lineage.proof import prove
 from lineage.reader import LogReader
-from lineage.tiles import parse_tile_path
+from lineage.tiles import WIDTH, parse_tile_path
 
 TEXT = "text/plain; charset=utf-8"
 BYTES = "application/octet-stream"
@@ -44,6 +44,12 @@ def serve(reader: LogReader, verifier: Verifier, path: str) -> Answer | None:
     tile = parse_tile_path(path)
     data = None if tile is None else reader.at(tile)
     return None if data is None else Answer(data, BYTES, True)
+
+
+def is_pruned(reader: LogReader, path: str) -> bool:
+    """Say whether what would lie at `path` has records that were given up."""
+    tile = parse_tile_path(path)
+    return tile is not None and tile.level < 0 and tile.index * WIDTH < reader.control().pruned
 
 
 def _proof(reader: LogReader, number: str) -> Answer | None:

@@ -7,11 +7,12 @@ began. The single checks are in `checks`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from lineage.checks import CallsCheck, ControlCheck, RecordsCheck, SideCheck, SinceCheck, TreeCheck
-from lineage.errors import LogUnavailable
-from lineage.note import Verifier
+from lineage.errors import LogUnavailable, VerificationError
+from lineage.note import Verifier, open_checkpoint
 from lineage.reader import LogReader
 from lineage.report import MAX_SHOWN, Report
 from lineage.side import SideStore
@@ -47,10 +48,10 @@ class _Run:
         self._size = source.size()
         self._records = RecordsCheck()
         self._tree = TreeCheck(source, keys, self._covered)
-        # What the control state says of it is compared with the records at the end, as all of it is.
-        self._pruned = min(_pruned(source), self._covered)
+        self._keys = keys
         self.pruned = 0
-        self._calls = CallsCheck(self._pruned)
+        self._gone = 0
+        self._calls = CallsCheck()
         self._control = ControlCheck()
         self._since = None if since is None else SinceCheck(since, keys)
         self._side = None if side is None else SideCheck(side)
@@ -60,6 +61,7 @@ class _Run:
             self._feed(progress)
             self._tree.finish(self._size)
             self._control.finish(self._source, self._size)
+            self._explain()
         except LogUnavailable as error:
             self._records.check.fault(f"reading broke off after {self._records.check.checked} records: {error}")
         if self._since is not None:
@@ -102,24 +104,47 @@ class _Run:
         """
         expected = 0
         while expected < self._size:
-            rows = self._source.read(expected, min(_CHUNK, self._size - expected))
-            for index, data in [*rows, *([] if rows else [(self._size, b"")])]:
-                while expected < min(index, self._pruned) and self._tree.feed_pruned(expected):
-                    self.pruned += 1
-                    yield expected, None
-                    expected += 1
-                if index != expected:
-                    self._records.check.fault(f"records {expected} to {index - 1} are missing")
-                    expected = index
-                if expected < self._size:
+            read = self._source.read(expected, min(_CHUNK, self._size - expected))
+            rows: list[tuple[int, bytes | None]] = [row for row in read if row[0] < self._size]
+            for index, data in rows or [(self._size, None)]:
+                if index < expected:
+                    self._records.check.fault(f"record {index} is there twice")
+                yield from self._hole(expected, index)
+                if data is not None:
                     yield index, data
-                    expected += 1
+                expected = index + 1
+
+    def _hole(self, start: int, end: int) -> Iterator[tuple[int, None]]:
+        """Go over [start, end), where no records are, by their stored hashes as far as they were given up.
+
+        The stored control state is taken at its word here; it is compared with the records at the end.
+        """
+        if end > self._calls.pruned:  # A log in use may have begun to prune meanwhile.
+            self._calls.pruned = min(_pruned(self._source), self._covered)
+        for index in range(start, end):
+            if index >= self._calls.pruned or not self._tree.feed_pruned(index):
+                self._records.check.fault(f"records {index} to {end - 1} are missing")
+                return
+            self.pruned += 1
+            self._gone = index + 1
+            yield index, None
+
+    def _explain(self) -> None:
+        """Demand a record under a checkpoint for all that is missing: it was signed before anything was deleted."""
+        signed = self._covered
+        latest = self._source.checkpoint()
+        with suppress(VerificationError):  # The newest one of a log in use, which may have begun to prune meanwhile.
+            signed = max(signed, open_checkpoint(latest[1], self._keys).size if latest else 0)
+        explained = self._control.given_up(signed)
+        if self._gone > explained:
+            text = f"records below {self._gone} are missing, and no log.pruned record under a checkpoint gives them up"
+            self._records.check.fault(text)
 
     def _unchecked(self) -> list[str]:
         texts = []
         if self.pruned:
             texts.append(
-                f"what {self.pruned} records said that were pruned, below index {self._pruned}; their hashes fit"
+                f"what {self.pruned} records said that were pruned, below index {self._gone}; their hashes fit"
             )
         if self._size > self._covered:
             texts.append(f"{self._size - self._covered} records that no checkpoint covers yet could still be changed")

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from lineage import wire
 from lineage.actions import Stamp, prune_log
+from lineage.clock import earliest
 from lineage.connection import Append, Connection
 from lineage.errors import LineageError, LogUnavailable, RecordError, WriterPresent
 from lineage.ledger import Controls, Ledger, writer_lock
@@ -279,11 +280,15 @@ class LogWriter:
         days = self._settings.records_days
         try:
             if days is not None and self._ledger.elected:
-                cut = self._ledger.first_since(time.time_ns() // 1_000_000 - int(days * 86_400_000))
+                cut = self._ledger.first_since(earliest() - int(days * 86_400_000))
                 before = min(cut, self._ledger.checkpointed)
                 if before > self._control.pruned:
                     reason = f"older than lineage.records_days ({days:g})"
-                    self._append_own(prune_log(Stamp.now(self._boot), before=before, by="lineage", reason=reason))
+                    self._append_own(
+                        prune_log(
+                            Stamp.now(self._boot), self._ledger.control, before=before, by="lineage", reason=reason
+                        )
+                    )
         except LineageError as error:
             self._complain("old records could not be given up: %s", error)
         self._plan_pruning()

@@ -14,9 +14,11 @@ from cordon.config import Config
 from cordon.output import bad, emit, good, json_text, moment, printable, progress, table
 from detectors import alerts, follower
 from lineage.actions import prune_log
+from lineage.clock import wall
 from lineage.export import export_lines, export_tiles
 from lineage.keys import load_verifier
 from lineage.ledger import writer_lock
+from lineage.merkle import leaf_hash
 from lineage.move import move_log, set_aside, size_of
 from lineage.note import Verifier
 from lineage.paths import Paths
@@ -68,7 +70,7 @@ def show(
         if index is not None:
             found = [(position, decode(data)) for position, data in reader.read(index, 1) if position == index]
             if not found:
-                raise click.ClickException(f"the log has no record {index}; its size is {reader.size()}")
+                raise click.ClickException(_absent(reader, index))
         elif call is not None:
             found = reader.find(call)
         else:
@@ -99,10 +101,11 @@ def proof(config: Config, index: int, output: Path | None, as_json: bool) -> Non
     reader = open_reader(config.data_dir, config.database)
     try:
         shown = prove(reader, index)
-        record = reader.read(index, 1)[0][1]
+        record = next((data for at, data in reader.read(index, 1) if at == index), None)
+        leaf = reader.leaf(index) if record is None else leaf_hash(record)
     finally:
         reader.close()
-    checkpoint = shown.verify(record, [load_verifier(config.data_dir)])
+    checkpoint = shown.verify_leaf(leaf or b"", [load_verifier(config.data_dir)])
     if output:
         output.write_bytes(shown.dump())
     text = (
@@ -116,7 +119,7 @@ def proof(config: Config, index: int, output: Path | None, as_json: bool) -> Non
         "root": checkpoint.root.hex(),
         "path": [node.hex() for node in shown.path],
         "checkpoint": shown.checkpoint.decode(),
-        "record": decode(record),
+        "record": None if record is None else decode(record),
     }
     emit(value, text.rstrip("\n"), as_json)
 
@@ -250,15 +253,30 @@ def prune(config: Config, before: int, reason: str, dry_run: bool, as_json: bool
     Records of keys, containments and erased tenants stay. What a checkpoint does not cover yet is not given up. While
     Cordon runs, its log writer deletes them little by little.
     """
+    if config.lineage.policy_inputs and before > wall() - int(config.lineage.policy_inputs_days * 86_400_000):
+        raise click.UsageError(
+            f"policy inputs are kept for {config.lineage.policy_inputs_days:g} days (lineage.policy_inputs_days), and "
+            "those of an erased tenant are found by its records: keep records as long"
+        )
     with the_log(config) as open_log:
-        known = open_log.control.pruned
         index = min(open_log.reader.first_since(before), open_log.reader.checkpoint_size())
-        going = max(0, index - known)
+        state = open_log.control
+        going = max(0, index - state.pruned)
         if going and not dry_run:
-            write(open_log, prune_log(stamp(), before=index, by=actor(), reason=reason))
+            write(open_log, prune_log(stamp(), state, before=index, by=actor(), reason=reason))
+            if open_log.control.pruned < index:
+                raise click.ClickException(
+                    "keys or containments changed at that moment, nothing was given up; try again"
+                )
     told = "would be given up" if dry_run else "are given up"
     text = f"{going} records below index {index} {told}" if going else "There is nothing to give up."
     emit({"before": index, "records": going, "dry_run": dry_run}, text, as_json)
+
+
+def _absent(reader: LogReader, index: int) -> str:
+    if index < reader.control().pruned:
+        return f"record {index} was pruned for its age; `cordon log show --kind log.pruned` says by whom"
+    return f"the log has no record {index}; its size is {reader.size()}"
 
 
 def _lines(reader: LogReader, start: int, output: Path | None) -> int:

@@ -249,6 +249,8 @@ def record_at(deps: Deps, index: int) -> dict[str, Any]:
     """The log's record at this index."""
     rows = deps.reader.read(index, 1) if 0 <= index < 2**53 else []
     if not rows or rows[0][0] != index:
+        if 0 <= index < deps.journal.control.pruned:
+            raise NotFound("The record at this index was pruned for its age.")
         raise NotFound("The log has no record at this index.")
     value: dict[str, Any] = orjson.loads(rows[0][1])
     return value

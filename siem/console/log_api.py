@@ -14,7 +14,7 @@ from lineage.errors import LineageError
 from lineage.keys import load_verifier
 from lineage.metrics import load_snapshots, render, values
 from lineage.paths import Paths
-from lineage.serve import serve
+from lineage.serve import is_pruned, serve
 from siem.console.access import GuardedRoute
 from siem.console.deps import Deps, Parts
 from siem.console.errors import NotFound, Unavailable
@@ -82,6 +82,8 @@ def readyz(deps: Parts) -> Response:
 def _served(deps: Deps, path: str) -> Response:
     answer = serve(deps.reader, load_verifier(deps.data_dir), path)
     if answer is None:
+        if is_pruned(deps.reader, path):
+            raise NotFound("Records of this bundle were pruned for their age; their hashes are in the tile of level 0.")
         raise NotFound("The log has nothing there (yet).")
     kept = {"cache-control": "private, max-age=31536000, immutable"} if answer.final else {}
     return Response(answer.body, headers={"content-type": answer.media_type, **kept})

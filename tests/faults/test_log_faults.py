@@ -8,6 +8,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,13 +20,16 @@ from lineage.errors import LineageError, LogUnavailable
 from lineage.keys import load_verifier
 from lineage.ledger import Ledger, writer_lock
 from lineage.paths import Paths
-from lineage.reader import open_reader
+from lineage.reader import LogReader, open_reader
+from lineage.record import decode
+from lineage.settings import Lineage
 from lineage.sqlite_store import SqliteStore
 from lineage.verify import verify
 from tests.support.logs import QUICK, connect, data_directory, running_writer, start_writer
 from tests.support.records import intent, record
 
 KILLS = 6
+SEED = 11
 
 
 def assert_sound(data_dir: Path) -> None:
@@ -84,6 +88,40 @@ def test_every_acknowledged_record_survives_a_killed_writer() -> None:
 
     with data_directory() as data_dir:
         asyncio.run(scenario(data_dir))
+
+
+def test_pruning_goes_on_after_a_killed_writer_and_every_hole_is_explained() -> None:
+    """Killed at random instants while it prunes, the log verifies each time, and all that is old goes in the end."""
+    settings = Lineage(checkpoint_seconds=0.05, records_days=1, policy_inputs=False)
+    old, now = 1_000, time.time_ns() // 1_000_000
+    chance = random.Random(SEED)
+    halves = 0
+    with data_directory() as data_dir:
+        with writer_lock(data_dir), closing(Ledger(data_dir, settings)) as ledger:
+            ledger.append([record("call.intent", old)] * 15_000 + [record("call.intent", now)] * 100)
+            ledger.checkpoint()
+            held = LogReader(ledger._store).checkpoint()
+        for _ in range(40):
+            writer = start_writer(data_dir, settings)
+            asyncio.run(_closed(data_dir))
+            time.sleep(chance.uniform(1.0, 1.8))  # It looks for what is old a second after its start.
+            os.kill(writer.pid or 0, signal.SIGKILL)
+            writer.join()
+            with open_reader(data_dir) as reader:
+                report = verify(reader, [load_verifier(data_dir)], held)
+            assert report.wrong == 0, report.lines()
+            halves += 0 < report.pruned < 15_000
+            if report.pruned == 15_000:
+                break
+        assert report.pruned == 15_000
+        assert halves, "it was never killed half-way"
+        with open_reader(data_dir) as reader:
+            kinds = [decode(data)["kind"] for _, data in reader.records()]
+        assert kinds == ["call.intent"] * 100 + ["log.pruned"]
+
+
+async def _closed(data_dir: Path) -> None:
+    await (await connect(data_dir)).close()
 
 
 def test_a_client_comes_back_within_a_second_and_knows_the_state() -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
+from lineage.local import open_log
 from lineage.note import Verifier
 from lineage.proof import Proof
 from lineage.record import decode
+from lineage.settings import Lineage
 from tests.support.cli import ROOT, Installation
 from tests.support.logs import start_writer
+from tests.support.records import intent
 
 
 @pytest.fixture
@@ -258,6 +262,34 @@ def test_a_proof_holds_with_nothing_but_the_record_and_the_key(cordon: Installat
     assert decode(data)["name"] == "b"
     assert cordon("log", "proof", "1").out == file.read_text()
     assert cordon("log", "proof", "9").code == 1
+
+
+def test_what_is_old_is_pruned_once_and_can_still_be_proved(cordon: Installation) -> None:
+    file = cordon.directory / "cordon.yaml"
+    cordon("key", "create", "a", "--tenant", "acme")
+    assert "found by its records" in cordon("log", "prune", "--before", "1d").err
+    file.write_text(file.read_text() + "lineage: {policy_inputs: false}\n")
+    data_dir = cordon.directory / "var"
+    with open_log(data_dir, Lineage()) as log:
+        log.append(intent(1_000))
+    time.sleep(2)
+    key = cordon("log", "proof", "0").out
+    dry = cordon("log", "prune", "--before", "1s", "--dry-run", "--json").json
+    assert (dry["before"], dry["records"]) == (2, 2)
+    assert cordon("log", "show", "1").code == 0
+    assert cordon("log", "prune", "--before", "1s", "--reason", "too old").code == 0
+    told = cordon("log", "show", "1")
+    assert told.code == 1
+    assert "was pruned" in told.err
+    assert cordon("log", "show", "0").code == 0, "keys stay"
+    assert "too old" in cordon("log", "show", "--kind", "log.pruned").out
+    proof = cordon("log", "proof", "1", "--json").json
+    assert (proof["record"], proof["size"]) == (None, 3)
+    assert cordon("log", "proof", "0").out != key
+    assert cordon("log", "verify", "--json").json["pruned"] == 1
+    assert [key["name"] for key in cordon("key", "list", "--json").json] == ["a"]
+    for wrong in ("0d", "yesterday", "2026-13-01", "-1d"):
+        assert cordon("log", "prune", "--before", wrong).code == 2
 
 
 def test_verification_ends_with_0_or_1(cordon: Installation) -> None:

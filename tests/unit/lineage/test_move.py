@@ -204,7 +204,7 @@ def test_a_pruned_log_moves_with_its_holes(server: Postgres) -> None:
     with written(mixed(700)) as log:
         latest = log.reader.checkpoint()
         with writer_lock(log.data_dir), closing(Ledger(log.data_dir, Lineage(origin=ORIGIN))) as ledger:
-            facts = {"before": 600, "by": "ann", "reason": "a test"}
+            facts = {"before": 600, "by": "ann", "control": ledger.control.digest(), "reason": "a test"}
             ledger.append([record("log.pruned", 700, facts=facts)], [0])
             ledger.checkpoint()
             while ledger.prune():

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
+from lineage.actions import Stamp, prune_log
+from lineage.ledger import Ledger, writer_lock
 from lineage.proof import Proof
-from lineage.serve import BYTES, TEXT, Answer, is_open, serve
+from lineage.record import encode
+from lineage.serve import BYTES, TEXT, Answer, is_open, is_pruned, serve
+from lineage.settings import Lineage
 from tests.support.records import intent
 from tests.support.written import extend, written
 
@@ -28,6 +34,20 @@ def test_each_path_gives_what_lies_there() -> None:
         assert answer is not None
         assert Proof.parse(answer.body).verify(RECORDS[299], [log.verifier]).size == 300
         assert not answer.final
+
+
+def test_of_what_was_given_up_the_hashes_are_served_and_the_records_are_not() -> None:
+    with written(RECORDS) as log:
+        assert not is_pruned(log.reader, "tile/entries/000")
+        record = prune_log(Stamp(300, "cli"), log.reader.control(), before=10, by="ann", reason="a test")
+        extend(log.data_dir, [encode(record)])
+        with writer_lock(log.data_dir), closing(Ledger(log.data_dir, Lineage())) as ledger:
+            assert not ledger.prune()
+        for path, gone in (("tile/entries/000", True), ("tile/entries/001.p/44", False), ("tile/0/000", False)):
+            assert (serve(log.reader, log.verifier, path) is None) == is_pruned(log.reader, path) == gone
+        answer = serve(log.reader, log.verifier, "proof/3")
+        assert answer is not None
+        assert Proof.parse(answer.body).verify(RECORDS[3], [log.verifier]).size == 301
 
 
 @pytest.mark.parametrize(

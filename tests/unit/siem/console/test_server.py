@@ -19,7 +19,7 @@ from lineage.actions import Stamp
 from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.reader import open_reader
-from lineage.record import encode
+from lineage.record import decode, encode
 from lineage.state import open_state
 from siem.console import protocol
 from siem.console.accounts import Accounts
@@ -31,6 +31,7 @@ from siem.settings import Control
 from tests.support.certificates import write_certificate
 from tests.support.console import BOOT, PASSWORD, running_console
 from tests.support.logs import connect, data_directory, running_writer, start_writer
+from tests.support.records import intent
 
 
 @pytest.fixture
@@ -94,6 +95,32 @@ def test_metrics_of_all_processes_are_shown_to_who_may_see_them():
         text = admin.get("/metrics").text
         assert 'cordon_calls_total{process="gateway-0",route="openai",verdict="allowed"} 7.0' in text
         assert console.http().get("/metrics").status_code == 401
+
+
+def test_of_a_pruned_record_the_server_says_so():
+    with running_console() as console:
+        token, key = actions.create_key(Stamp.now(BOOT), name="r", tenant="acme", roles=[], by="x", kind="reader")
+        console.append(key)
+        first = console.append(decode(intent(1)))
+        console.append(
+            actions.prune_log(Stamp.now(BOOT), console.client.control, before=first + 1, by="ann", reason="old")
+        )
+        admin = console.signed_in("root", "admin")
+        for _ in range(200):
+            with open_reader(console.data_dir) as reader:
+                if not any(index == first for index, _ in reader.read(first, 1)):
+                    break
+            time.sleep(0.05)
+        answer = admin.get(f"/api/v1/records/{first}")
+        assert (answer.status_code, answer.json()["detail"]) == (
+            404,
+            "The record at this index was pruned for its age.",
+        )
+        headers = {"authorization": f"Bearer {token}"}
+        answer = console.http().get("/log/tile/entries/000.p/2", headers=headers)
+        assert answer.status_code == 404
+        assert "pruned for their age" in answer.json()["detail"]
+        assert console.http().get(f"/log/proof/{first}", headers=headers).status_code == 200
 
 
 def test_open_metrics_must_be_asked_for_by_an_unsafe_name():
