@@ -118,29 +118,41 @@ def test_the_two_decisions_fall_as_the_page_says(author: list[str]) -> None:
     assert "exit code 1" in denied
 
 
+def test_a_refusal_is_explained_with_what_would_have_allowed_it(author: list[str]) -> None:
+    assert "Each of these alone would have allowed it:" in author[2]
+    assert 'add "EU" to input.tenant.residency' in author[2]
+    assert "exit code 1" in author[2]
+
+
 def test_the_new_rule_is_tested_and_refuses(author: list[str]) -> None:
-    assert "2 passed, 0 failed" in author[2]
-    assert "is admitted as revision" in author[2]
-    assert "streams.role: Streamed answers need the role assistant" in author[2]
+    assert "2 passed, 0 failed" in author[3]
+    assert "is admitted as revision" in author[3]
+    assert "streams.role: Streamed answers need the role assistant" in author[3]
 
 
 def test_the_running_cordon_takes_the_bundle_up(author: list[str]) -> None:
-    loaded = re.findall(r"policy\.loaded +- +([0-9a-f]{16})", author[3])
+    loaded = re.findall(r"policy\.loaded +- +([0-9a-f]{16})", author[4])
     assert len(loaded) >= 2
-    admitted = re.findall(r"is admitted as revision ([0-9a-f]{16})", author[2])
+    admitted = re.findall(r"is admitted as revision ([0-9a-f]{16})", author[3])
     assert loaded[-1] == admitted[-1] != loaded[0]
 
 
+def test_a_candidate_is_tried_on_what_has_been(author: list[str]) -> None:
+    assert '"name":"Jana Novak"' in author[5]
+    assert "1 newly refused" in author[5]
+    assert "grants.route" in author[5]
+
+
 def test_admission_refuses_with_place_and_remedy(author: list[str]) -> None:
-    assert "request.rego:3:" in author[4]
-    assert "http.send is not evaluated here as OPA does it; put what the policy needs into data.json" in author[4]
-    assert "draft is refused\nexit code 1" in author[4]
+    assert "request.rego:3:" in author[6]
+    assert "http.send is not evaluated here as OPA does it; put what the policy needs into data.json" in author[6]
+    assert "draft is refused\nexit code 1" in author[6]
 
 
 def test_the_changed_data_fail_the_starters_own_test(author: list[str]) -> None:
-    assert "is admitted" in author[5]
-    assert re.search(r"redaction_test\.rego:\d+: .*test_personal_data_is_masked_where_the_us_are_possible", author[5])
-    assert "exit code 1" in author[5]
+    assert "is admitted" in author[7]
+    assert re.search(r"redaction_test\.rego:\d+: .*test_personal_data_is_masked_where_the_us_are_possible", author[7])
+    assert "exit code 1" in author[7]
 
 
 # The SOC analyst
