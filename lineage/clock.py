@@ -29,7 +29,7 @@ _BEGAN: Final = wall() - running()
 
 
 def latest() -> int:
-    """The time that dates of expiry are compared with, in ms since the epoch: never earlier than it was before."""
+    """The time that dates of expiry are compared with, in ms since the epoch: a clock set back does not set it back."""
     return max(wall(), _BEGAN + running())
 
 

@@ -55,7 +55,7 @@ def fill(path: Path) -> bytes:
         keys.get("gone")
         keys.erase("gone")
         side.save([(NOW - 1_000 + number, b"blob %d" % number) for number in range(2_500)] + [(NOW, blob)])
-        tokens.keep(BOB, [kept("a"), kept("b", loose=True)], NOW, NOW + 60_000)
+        tokens.keep(BOB, [kept("a"), kept("b", loose=True)], NOW, NOW + 86_400_000)
         tokens.keep(BOB, [kept("old")], NOW - 9_000, NOW - 1_000)
     return blob
 
