@@ -12,8 +12,8 @@ Read in this order:
 - `store` the contract of a database, `sqlite_store` and `sqlite_file` the one on SQLite, `postgres_store`,
   `postgres_session` and `postgres_sql` the one on PostgreSQL, `place` which of them, `move` from the first to the
   second; `keys` the key files; `ledger` store, tree, control state and key in step: here a record becomes durable
-- `wire` the frames; `writer` the process that commits, `connection` one of its clients; `client` and `local` those who
-  ask it to, from an event loop and from the command line
+- `wire` the frames; `writer` the process that commits, `connection` one of its clients, `retention` what grows old;
+  `client` and `local` those who ask it to, from an event loop and from the command line
 - `reader` read access from any process; `serve` the same as paths and bytes; `verify` with its `checks` and `report`;
   `export`
 - `erasure` what goes when a tenant is erased, and stays away when a backup is restored

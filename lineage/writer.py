@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from lineage import wire
-from lineage.actions import Stamp, prune_log
-from lineage.clock import earliest
 from lineage.connection import Append, Connection
 from lineage.errors import LineageError, LogUnavailable, RecordError, WriterPresent
 from lineage.ledger import Controls, Ledger, writer_lock
 from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.record import decode, encode
+from lineage.retention import Retention
 from lineage.settings import Lineage
 from lineage.side_place import SidePlace
 from lineage.side_writer import Blobs, SideWriter
@@ -45,10 +44,6 @@ LOOK_SECONDS: Final = 0.1
 MAX_CLIENTS: Final = 1_024
 COMPLAINT_PAUSE: Final = 1.0
 """Least time in s between two lines of the process's log about the same kind of failure."""
-PRUNE_LOOK_SECONDS: Final = 3_600.0
-"""How often records that are older than `lineage.records_days` are looked for."""
-PRUNE_PAUSE: Final = 0.05
-"""Time in s between two bites of pruning."""
 SIZE_PAUSE: Final = 0.01
 """Least time in s between two notes of growth to one client."""
 
@@ -63,7 +58,6 @@ class LogWriter:
     """
 
     def __init__(self, ledger: Ledger, side: SideWriter, settings: Lineage, meter: Meter, boot: str = "") -> None:
-        self._boot = boot or "log-writer"
         self._loop = asyncio.get_running_loop()
         self._ledger = ledger
         self._side = side
@@ -92,9 +86,9 @@ class LogWriter:
         self._side_bytes = meter.gauge("cordon_side_queue_bytes")
         self._standby = meter.gauge("cordon_log_standby")
         self._standby.set(int(not ledger.elected))
-        self._pruned_records = meter.gauge("cordon_log_pruned_records")
-        self._prune_timer: asyncio.TimerHandle | None = None
-        self._retire_timer = self._loop.call_later(1.0, self._retire)
+        self._retention = Retention(
+            ledger, settings.records_days, boot or "log-writer", meter, self._append_own, self._complain
+        )
         if ledger.size != ledger.checkpointed:
             self._plan_checkpoint()
         if ledger.shared:
@@ -275,45 +269,11 @@ class LogWriter:
         if not self._stopping:
             self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
-    def _retire(self) -> None:
-        """Give up the records that are older than they are to be kept: that is a record of its own, then they go."""
-        days = self._settings.records_days
-        try:
-            if days is not None and self._ledger.elected:
-                cut = self._ledger.first_since(earliest() - int(days * 86_400_000))
-                before = min(cut, self._ledger.checkpointed)
-                if before > self._control.pruned:
-                    reason = f"older than lineage.records_days ({days:g})"
-                    self._append_own(
-                        prune_log(
-                            Stamp.now(self._boot), self._ledger.control, before=before, by="lineage", reason=reason
-                        )
-                    )
-        except LineageError as error:
-            self._complain("old records could not be given up: %s", error)
-        self._plan_pruning()
-        if not self._stopping:
-            self._retire_timer = self._loop.call_later(PRUNE_LOOK_SECONDS, self._retire)
-
     def _append_own(self, record: dict[str, object]) -> None:
         first, controls = self._ledger.append([encode(record)], [0])
         if not self._tell_control() and controls:
             self._send(wire.WANTS_CONTROL, wire.control(controls))
         self._grown(first + 1)
-
-    def _plan_pruning(self) -> None:
-        if self._prune_timer is None and not self._stopping:
-            self._prune_timer = self._loop.call_later(PRUNE_PAUSE, self._prune)
-
-    def _prune(self) -> None:
-        """Delete some of what was given up, between two commits."""
-        self._prune_timer = None
-        try:
-            if self._ledger.prune():
-                self._plan_pruning()
-        except LineageError as error:
-            self._complain("old records could not be deleted: %s", error)
-        self._pruned_records.set(self._control.pruned)
 
     def _send(self, flag: int, data: bytes) -> None:
         """Send to all who asked for this kind of news."""
@@ -345,23 +305,18 @@ class LogWriter:
             self._plan_checkpoint()
         else:
             self._checkpoint_records.set(self._ledger.checkpointed)
-            self._plan_pruning()
+            self._retention.plan()
 
     def finish(self) -> None:
         """Commit what waits, sign a last checkpoint and close the connections."""
         self._stopping = True
-        for timer in (
-            self._checkpoint_timer,
-            self._size_timer,
-            self._look_timer,
-            self._prune_timer,
-            self._retire_timer,
-        ):
+        for timer in (self._checkpoint_timer, self._size_timer, self._look_timer):
             if timer is not None:
                 timer.cancel()
         while self._ready and not self.failed.done():
             self._next()
         self._checkpoint()
+        self._retention.close()
         for client in list(self._clients):
             client.close()
 
