@@ -11,7 +11,8 @@ The files in the order in which a bundle passes them:
     embedded.py     evaluates it; engine.py is the seam that every engine keeps
     result.py       reads results strictly (envoy.py: those of opa-envoy-plugin bundles; shapes.py: patterns, schemas)
     reloading.py    watches the folder and swaps engines (verdicts.py: what was admitted before)
-    testing.py      runs a bundle's own tests, checks it, evaluates a document
+    authoring/      checks a bundle's source, runs its tests, measures it
+    testing.py      tries a bundle out on one document
     replay.py       decides recorded calls anew by a candidate
     explain.py      which rules hold or almost do; changes.py: what would have to be otherwise
 

@@ -11,7 +11,8 @@ class Problem:
     """One finding about a bundle: the place, what is wrong there and what to do about it.
 
     `line` and `column` count from 1; 0 where the finding concerns the whole file or bundle. `code` is a stable
-    name of the kind of finding. A `severity` of "note" is worth knowing and refuses nothing.
+    name of the kind of finding. `severity` is "error", "warning" (probably wrong), or "note" (worth knowing); only an
+    error refuses.
     """
 
     file: str

@@ -17,9 +17,15 @@ _FINDING: Final = {"count": 3, "confidence": 95, "pointers": [f"/messages/{place
 _FINDINGS: Final = dict.fromkeys(("email", "phone", "payment_card", "api_key"), _FINDING)
 
 
+def named() -> dict[str, str]:
+    """JSON texts by name: nothing at all, a common request, a large one, an answer."""
+    documents = {"nothing": {}, "request": request(2), "large request": request(400), "answer": answer()}
+    return {name: json.dumps(document) for name, document in documents.items()}
+
+
 def samples() -> list[str]:
-    """JSON texts: nothing at all, a common request, a large one, an answer."""
-    return [json.dumps(document) for document in ({}, request(2), request(400), answer())]
+    """The texts alone."""
+    return list(named().values())
 
 
 def request(messages: int) -> dict[str, object]:

@@ -17,6 +17,7 @@ from cordon.config import Config, load
 from lineage.local import Log, open_log
 from lineage.paths import make_private
 from lineage.record import encode
+from policies.settings import Policy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -87,6 +88,20 @@ def file_option(command: Command) -> Command:
         metavar="FILE",
         help="Configuration file.",
     )(command)
+
+
+def bundle_argument(command: Command) -> Command:
+    """Give a command `bundle`, a folder, or None for the configured one."""
+    folder = click.Path(file_okay=False, exists=True, path_type=Path)
+    return click.argument("bundle", type=folder, required=False)(command)
+
+
+def bundle_settings(bundle: Path | None, file: Path) -> Policy:
+    """The configured settings, of another bundle where one is named; the defaults where there is no configuration."""
+    if bundle is not None and not file.exists():
+        return Policy(bundle=bundle)
+    settings = load(file).policy
+    return settings.model_copy(update={"bundle": bundle}) if bundle is not None else settings
 
 
 def json_option(command: Command) -> Command:

@@ -12,7 +12,7 @@ Step = tuple[str, ...]
 def check_recursion(names: Names) -> list[Problem]:
     """One problem for each group of rules that depend on each other, at the first of them."""
     problems = []
-    for group in _cycles(_dependencies(names)):
+    for group in _cycles(dependencies(names)):
         module, rule = min(
             (names.rules[path][0] for path in group), key=lambda found: (found[0].file, found[0].place(found[1].node))
         )
@@ -23,7 +23,8 @@ def check_recursion(names: Names) -> list[Problem]:
     return problems
 
 
-def _dependencies(names: Names) -> dict[Step, set[Step]]:
+def dependencies(names: Names) -> dict[Step, set[Step]]:
+    """Which rules each rule reads or calls, by path."""
     graph: dict[Step, set[Step]] = {path: set() for path in names.rules}
     for path, found in names.rules.items():
         for module, rule in found:

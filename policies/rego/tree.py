@@ -170,17 +170,17 @@ def references(node: object) -> Iterator[tuple[Path, Node]]:
             stack.extend(reversed(part))
         elif isinstance(part, dict):
             kind, value = next(iter(part.items()), ("", None))
-            if len(part) == 1 and kind in _REFERENCES and isinstance(value, dict):
+            if len(part) == 1 and kind in REFERENCES and isinstance(value, dict):
                 yield path_of(part), value
-                stack.extend(_bracketed(part))
+                stack.extend(bracketed(part))
             else:
                 stack.extend(reversed(part.values()))
 
 
-_REFERENCES: Final = frozenset({"Var", "RefDot", "RefBrack"})
+REFERENCES: Final = frozenset({"Var", "RefDot", "RefBrack"})
 
 
-def _bracketed(expression: Node) -> Iterator[Node]:
+def bracketed(expression: Node) -> Iterator[Node]:
     """What stands in the brackets of a reference, and its base where that is no reference."""
     while True:
         kind, node = next(iter(expression.items()))

@@ -1,0 +1,75 @@
+"""cordon policy check: would a bundle be served, and what in it cannot be meant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
+from cordon.output import bad, emit, good, printable, warned
+from policies.admission import Admission, admit_now
+from policies.authoring.examining import examine
+from policies.bundle import load_bundle
+from policies.errors import BundleError, Problem
+from policies.settings import Policy
+
+_SEVERITIES: Final = ("error", "warning", "note")
+
+
+@click.command()
+@bundle_argument
+@click.option("--strict", is_flag=True, help="Let warnings fail the check too.")
+@file_option
+@json_option
+def check(bundle: Path | None, strict: bool, file: Path, as_json: bool) -> int:
+    """Examine BUNDLE: would a worker serve it, does it read input that can never be there, which rules are idle.
+
+    The exit code is 1 when there is an error, with --strict also when there is a warning.
+    """
+    settings = bundle_settings(bundle, file)
+    problems, admission = _examined(settings)
+    revision = admission.bundle.revision if admission and admission.bundle else None
+    counts = Counter(problem.severity for problem in problems)
+    failed = revision is None or bool(counts["error"]) or (strict and bool(counts["warning"]))
+    value = {
+        "bundle": str(settings.bundle),
+        "admitted": revision is not None,
+        "failed": failed,
+        "revision": revision,
+        "problems": [asdict(problem) for problem in problems],
+        "cost_ms": dict(admission.costs) if admission else {},
+    }
+    lines = [_line(problem) for problem in problems]
+    if revision is None:
+        lines.append(bad(f"{settings.bundle} is refused"))
+    else:
+        lines.append(good(f"{settings.bundle} is admitted") + f" as revision {revision}")
+        assert admission is not None
+        lines += [f"  {rule}: {cost:.3f} ms a decision at most" for rule, cost in admission.costs.items()]
+    if problems:
+        told = ", ".join(_counted(severity, counts[severity]) for severity in _SEVERITIES if counts[severity])
+        lines.append((bad if failed else warned)(told))
+    emit(value, "\n".join(lines), as_json)
+    return 1 if failed else 0
+
+
+def _examined(settings: Policy) -> tuple[list[Problem], Admission | None]:
+    try:
+        bundle = load_bundle(settings.bundle)
+    except BundleError as error:
+        return list(error.problems), None
+    admission = admit_now(bundle, settings)
+    return examine(bundle, admission, settings), admission
+
+
+def _line(problem: Problem) -> str:
+    text = printable(f"{problem} [{problem.code}]")
+    return text if problem.severity == "error" else warned(f"{problem.severity}: {text}")
+
+
+def _counted(name: str, count: int) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
