@@ -44,15 +44,15 @@ def check(bundle: Path | None, strict: bool, file: Path, as_json: bool) -> int:
         "cost_ms": dict(admission.costs) if admission else {},
     }
     lines = [_line(problem) for problem in problems]
+    told = ", ".join(_counted(severity, counts[severity]) for severity in _SEVERITIES if counts[severity])
     if revision is None:
-        lines.append(bad(f"{settings.bundle} is refused"))
+        lines.append(bad(f"{settings.bundle} is refused") + f": {told}")
     else:
         lines.append(good(f"{settings.bundle} is admitted") + f" as revision {revision}")
         assert admission is not None
         lines += [f"  {rule}: {cost:.3f} ms a decision at most" for rule, cost in admission.costs.items()]
-    if problems:
-        told = ", ".join(_counted(severity, counts[severity]) for severity in _SEVERITIES if counts[severity])
-        lines.append((bad if failed else warned)(told))
+        if told:
+            lines.append((bad if failed else warned)(told))
     emit(value, "\n".join(lines), as_json)
     return 1 if failed else 0
 

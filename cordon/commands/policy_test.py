@@ -93,8 +93,20 @@ def _watched(folder: Path, once: Callable[[], int], as_json: bool) -> int:
                 click.echo(f"{time.strftime('%H:%M:%S')} waiting for changes; Ctrl-C ends")
             while signature(folder) == seen:
                 time.sleep(LOOK_SECONDS)
+            _settle(folder)
     except KeyboardInterrupt:
         return code
+
+
+def _settle(folder: Path) -> None:
+    """Wait until nobody is in the middle of writing."""
+    seen = signature(folder)
+    while True:
+        time.sleep(LOOK_SECONDS / 2)
+        now = signature(folder)
+        if now == seen:
+            return
+        seen = now
 
 
 def _value(run: Run, failed: bool) -> dict[str, Any]:
@@ -141,7 +153,7 @@ def _test(result: TestResult, verbose: bool) -> Iterator[str]:
 def _covered(coverage: Coverage, threshold: float | None) -> Iterator[str]:
     for each in coverage.files:
         if each.missed:
-            yield f"  {printable(each.file)}: {each.percent:g} %, not evaluated: lines {_ranges(each.missed)}"
+            yield f"  {printable(each.file)}: {each.percent:g} %, not evaluated: {_ranges(each.missed)}"
     for rule in coverage.uncovered[:MOST_SHOWN]:
         yield f"  {printable(rule.file)}:{rule.line}: no test evaluates {printable(rule.rule)} to the end"
     if len(coverage.uncovered) > MOST_SHOWN:
@@ -154,11 +166,11 @@ def _covered(coverage: Coverage, threshold: float | None) -> Iterator[str]:
 
 
 def _ranges(lines: tuple[int, ...]) -> str:
-    """Line numbers as `3, 5-7`."""
+    """Line numbers as `lines 3, 5-7`."""
     parts: list[list[int]] = []
     for line in lines:
         if parts and parts[-1][-1] == line - 1:
             parts[-1] = [parts[-1][0], line]
         else:
             parts.append([line])
-    return ", ".join("-".join(map(str, part)) for part in parts)
+    return f"line{'' if len(lines) == 1 else 's'} " + ", ".join("-".join(map(str, part)) for part in parts)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from policies.authoring.rules import is_test
+from policies.authoring.rules import path_of_test
 from policies.bundle import Bundle
 from policies.errors import BundleError
 from policies.rego.edits import Edit, apply
@@ -25,7 +25,10 @@ from policies.rego.tree import Module, Node, Rule, expressions, parse
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A test: its name, the rule to evaluate, and its place. `cases` is the rule that lists its cases, or ""."""
+    """A test: its name, the rule to evaluate, and its place. `cases` is the rule that lists its cases, or "".
+
+    `rule` is "" for what can never be true, because its name is that of an object (`test_x.y`).
+    """
 
     __test__ = False
 
@@ -81,17 +84,18 @@ def _apart(modules: Sequence[Module]) -> tuple[list[Module], list[tuple[Test, bo
     for module in modules:
         edits = []
         for rule in module.rules:
-            if not is_test(rule):
+            path = path_of_test(module, rule)
+            if path is None:
                 continue
-            number = counts[rule.path]
-            counts[rule.path] += 1
-            name = f"{rule.path[-1]}_cordon_{number:02}" if number else rule.path[-1]
-            if number:
+            number = counts[path]
+            counts[path] += 1
+            name = f"{path[-1]}_cordon_{number:02}" if number else path[-1]
+            if number and path == rule.path:
                 span = _name_span(rule)
                 edits.append(Edit(span["start"], span["end"], name))
-            shown = ".".join(rule.path) + (f"#{number:02}" if number else "")
-            path = ".".join((*rule.path[:-1], name))
-            found.append((Test(shown, path, module.file, module.place(rule.node)[0]), _opened(rule)))
+            shown = ".".join(path) + (f"#{number:02}" if number else "")
+            evaluated = ".".join((*path[:-1], name)) if path == rule.path else ""
+            found.append((Test(shown, evaluated, module.file, module.place(rule.node)[0]), _opened(rule)))
         changed.append(parse(module.file, apply(module.text, edits)) if edits else module)
     return changed, found
 
@@ -123,7 +127,7 @@ def _with_cases(file: str, text: str, tests: Iterable[tuple[Test, bool]]) -> tup
     module = parse(file, text)
     rules = {".".join(rule.path): rule for rule in module.rules}
     for test, opened in tests:
-        if not opened:
+        if not opened or not test.rule:
             found.append(test)
             continue
         rule = rules[test.rule]

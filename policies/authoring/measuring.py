@@ -1,8 +1,8 @@
 """What a bundle costs: each decision on each input, and each rule evaluated alone, slowest first.
 
 A decision is measured as a worker makes it, the reading of the document from JSON included; what that takes alone is
-told beside. A rule alone is measured without it, on the inputs of its moment. Functions are not measured alone, for they
-have no arguments then; they show in the rules that call them.
+told beside. A rule alone is measured without it, on the inputs of its moment. Functions are not measured alone, for
+they have no arguments then; they show in the rules that call them.
 """
 
 from __future__ import annotations

@@ -88,12 +88,17 @@ def entries(names: Names, asked: Collection[str]) -> list[Path]:
 
 def tests(names: Names) -> list[Path]:
     """The paths of all tests, those that are skipped among them."""
-    return [path for path, found in names.rules.items() if is_test(found[0][1])]
+    return [path for path, found in names.rules.items() if path_of_test(*found[0])]
 
 
-def is_test(rule: Rule) -> bool:
-    """Whether a rule is a test by its name; functions are none."""
-    return rule.path[-1].startswith(_TEST) and not rule.function
+def path_of_test(module: Module, rule: Rule) -> Path | None:
+    """The name of a rule up to the step that makes it a test; None for what is none, as functions are."""
+    if rule.function:
+        return None
+    for place in range(len(module.package), len(rule.path)):
+        if rule.path[place].startswith(_TEST):
+            return rule.path[: place + 1]
+    return None
 
 
 def unreached(names: Names, reach: Reach, asked: Collection[str], served: Collection[str]) -> Iterator[Problem]:

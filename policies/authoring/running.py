@@ -82,16 +82,20 @@ def run_tests(
     """
     prepared = prepare(bundle)
     chosen = [test for test in prepared.tests if pattern in test.name.rpartition(".")[2]]
-    wanted = [test for test in chosen if not test.skipped]
+    wanted = [test for test in chosen if not test.skipped and test.rule]
     if jobs is None:
         jobs = min(os.cpu_count() or 1, -(-len(wanted) // WORTH_A_JOB))
     work = _Work(prepared, wanted, seconds, coverage)
     work.run(max(1, min(jobs, MOST_JOBS, len(wanted))))
-    results = [
-        TestResult(test.name, test.file, test.line, "skipped", 0.0) if test.skipped else work.results[test]
-        for test in chosen
-    ]
+    results = [work.results.get(test) or _not_run(test) for test in chosen]
     return Run(tuple(results), measure(bundle.modules, work.lines) if coverage else None)
+
+
+def _not_run(test: Test) -> TestResult:
+    if test.skipped:
+        return TestResult(test.name, test.file, test.line, "skipped", 0.0)
+    detail = "it is an object, not true: for cases, write test_…[case] with a variable"
+    return TestResult(test.name, test.file, test.line, "failed", 0.0, detail)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway import ROOT, cordon
-from tests.support.pages import blocks, typed
+from tests.support.pages import blocks, outputs, typed
 from tests.support.servers import require_binary
 
 GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
@@ -146,13 +146,32 @@ def test_a_candidate_is_tried_on_what_has_been(author: list[str]) -> None:
 def test_admission_refuses_with_place_and_remedy(author: list[str]) -> None:
     assert "request.rego:3:" in author[6]
     assert "http.send is not evaluated here as OPA does it; put what the policy needs into data.json" in author[6]
-    assert "draft is refused\nexit code 1" in author[6]
+    assert "draft is refused: 1 error, 1 note\nexit code 1" in author[6]
+
+
+@pytest.mark.parametrize("block", [7, 8])
+def test_checks_and_tests_print_what_the_page_shows(author: list[str], block: int) -> None:
+    """Line by line, but for the revision and the times."""
+    shown = outputs("docs/guides/policy-author.md")[block - 7]
+    assert _steady(author[block]) == _steady(shown)
+    assert "exit code 1" in shown
+
+
+def _steady(text: str) -> str:
+    return re.sub(r"[0-9a-f]{16}|[\d.]+ ms", "…", text).strip()
+
+
+def test_the_costs_are_told_by_decision_and_rule(author: list[str]) -> None:
+    decisions, rules, reading = author[9].strip().split("\n\n")
+    assert "data.cordon.request.decision" in decisions
+    assert "data.cordon.request.refuse" in rules
+    assert "large request" in reading
 
 
 def test_the_changed_data_fail_the_starters_own_test(author: list[str]) -> None:
-    assert "is admitted" in author[7]
-    assert re.search(r"redaction_test\.rego:\d+: .*test_personal_data_is_masked_where_the_us_are_possible", author[7])
-    assert "exit code 1" in author[7]
+    assert "is admitted" in author[10]
+    assert re.search(r"redaction_test\.rego:\d+: .*test_personal_data_is_masked_where_the_us_are_possible", author[10])
+    assert "exit code 1" in author[10]
 
 
 # The SOC analyst

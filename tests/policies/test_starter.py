@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from policies.admission import Admission, admit_now
+from policies.authoring.running import run_tests
 from policies.bundle import load_bundle
 from policies.embedded import EmbeddedEngine
 from policies.errors import PolicyError
 from policies.result import read_answer, read_request
-from policies.testing import run_tests
 from tests.support.policies import (
     REQUEST_RULE,
     RESPONSE_RULE,
@@ -47,7 +47,7 @@ def engine_of(admission: Admission) -> EmbeddedEngine:
 
 
 def test_its_tests_pass_in_the_embedded_engine() -> None:
-    results = run_tests(STARTER)
+    results = run_tests(load_bundle(STARTER)).results
     assert len(results) > 30
     assert [result for result in results if result.outcome != "passed"] == []
 
@@ -56,7 +56,7 @@ def test_its_tests_pass_in_opa() -> None:
     run = subprocess.run([str(require_binary("opa")), "test", "--format=json", str(STARTER)], capture_output=True)
     results = json.loads(run.stdout)
     assert run.returncode == 0
-    assert len(results) == len(run_tests(STARTER))
+    assert len(results) == len(run_tests(load_bundle(STARTER)).results)
 
 
 def test_opa_checks_it_strictly() -> None:

@@ -26,6 +26,11 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
+def outputs(page: str) -> list[str]:
+    """What a page shows as printed by commands (blocks marked `console`), in its order."""
+    return re.findall(r"^```console\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
 @contextmanager
 def typed(page: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[list[str]]:
     """What each block of `page` printed; `folder` becomes an installation with the starter's files, running."""

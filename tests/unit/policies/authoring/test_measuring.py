@@ -90,7 +90,7 @@ def test_what_is_no_input_is_refused_by_name(tmp_path: Path, content: bytes) -> 
 
 
 def test_a_folder_without_inputs_or_with_too_many_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="no .json"):
+    with pytest.raises(PolicyError, match=r"no \.json"):
         read_inputs(tmp_path)
     (tmp_path / "x.jsonl").write_text("{}\n" * 1_001)
     with pytest.raises(PolicyError, match="more than 1000"):

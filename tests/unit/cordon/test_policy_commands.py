@@ -1,0 +1,183 @@
+"""The commands for policy authors: check, test and bench, by what they print, write and return."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from tests.support.cli import ROOT, Installation
+from tests.support.policies import MINIMAL, write
+
+TESTED = MINIMAL | {
+    "a_test.rego": "package a_test\n\ntest_one if data.cordon.request.decision.allow\n\n"
+    "test_two if data.cordon.response.decision.allow\n"
+}
+TYPO = 'package cordon.request\n\ndecision := {"allow": input.principle.tenant == "acme"}\n'
+
+
+@pytest.fixture
+def cordon(tmp_path: Path) -> Installation:
+    return Installation(tmp_path)
+
+
+@pytest.fixture
+def bundle(cordon: Installation) -> Path:
+    return write(cordon.directory / "bundle", TESTED)
+
+
+# check
+
+
+def test_a_bundle_in_order_passes_strictly(cordon: Installation, bundle: Path) -> None:
+    result = cordon("policy", "check", str(bundle), "--strict")
+    assert (result.code, result.out.splitlines()[0].split(" as ")[0]) == (0, f"{bundle} is admitted")
+
+
+def test_a_typo_in_the_input_fails_with_its_place_and_what_was_meant(cordon: Installation, bundle: Path) -> None:
+    (bundle / "request.rego").write_text(TYPO)
+    result = cordon("policy", "check", str(bundle))
+    assert result.code == 1
+    assert "request.rego:3:29: there is no input.principle in the documented input" in result.out
+    assert "did you mean input.principal? [unknown_input]" in result.out
+    assert result.out.splitlines()[-1] == "1 error"
+    value = cordon("policy", "check", str(bundle), "--json").json
+    assert (value["admitted"], value["failed"]) == (True, True)
+    assert [(each["code"], each["severity"], each["line"], each["column"]) for each in value["problems"]] == [
+        ("unknown_input", "error", 3, 29)
+    ]
+
+
+def test_warnings_fail_only_strictly_and_notes_never(cordon: Installation, bundle: Path) -> None:
+    (bundle / "request.rego").write_text(MINIMAL["request.rego"] + "\nspare := 1\n")
+    assert cordon("policy", "check", str(bundle)).code == 0
+    strict = cordon("policy", "check", str(bundle), "--strict")
+    assert strict.code == 1
+    assert "warning: request.rego:5:1: data.cordon.request.spare is reached by no decision" in strict.out
+    write(bundle, MINIMAL)
+    (bundle / "a_test.rego").unlink()
+    noted = cordon("policy", "check", str(bundle), "--strict")
+    assert noted.code == 0
+    assert "note: .: the bundle has no tests" in noted.out
+
+
+# test
+
+
+def test_failures_are_told_with_what_was_compared(cordon: Installation, bundle: Path) -> None:
+    (bundle / "b_test.rego").write_text(
+        'package b_test\n\ntest_three if {\n\tx := data.cordon.request.decision\n\tx.allow == "yes"\n}\n'
+    )
+    result = cordon("policy", "test", str(bundle))
+    assert result.code == 1
+    assert 'b_test.rego:5: data.b_test.test_three: `x.allow == "yes"` fails: x.allow is true' in result.out
+    assert "test_one" not in result.out
+    verbose = cordon("policy", "test", str(bundle), "-v", "-k", "one")
+    assert verbose.code == 0
+    assert "passed  a_test.rego:3: data.a_test.test_one" in verbose.out
+
+
+def test_a_build_server_gets_its_report(cordon: Installation, bundle: Path) -> None:
+    report = cordon.directory / "report.xml"
+    assert cordon("policy", "test", str(bundle), "--junit", str(report), "--jobs", "2").code == 0
+    assert Xml.parse(report).getroot().get("tests") == "2"
+    value = cordon("policy", "test", str(bundle), "--json").json
+    assert (value["passed"], value["failed"], value["skipped"], value["ok"]) == (2, 0, 0, True)
+
+
+def test_the_threshold_decides_on_the_share_of_lines(cordon: Installation, bundle: Path) -> None:
+    assert cordon("policy", "test", str(bundle), "--threshold", "100").code == 0
+    short = cordon("policy", "test", str(bundle), "--threshold", "51", "-k", "one")
+    assert short.code == 1
+    assert "coverage: 50 % of lines, 50 % of rules; 51 % of lines are asked for" in short.out
+    assert "response.rego: 0 %, not evaluated: line 3" in short.out
+    assert cordon("policy", "test", str(bundle), "--threshold", "50", "-k", "one").code == 0
+    value = cordon("policy", "test", str(bundle), "--coverage", "--json").json["coverage"]
+    assert (value["line_percent"], value["rule_percent"], value["uncovered"]) == (100.0, 100.0, [])
+    assert value["files"][0] == {"file": "request.rego", "lines": 1, "covered": 1, "missed": [], "percent": 100.0}
+
+
+def test_what_cannot_move_the_cursor_is_printed(cordon: Installation, bundle: Path) -> None:
+    (bundle / "b_test.rego").write_text(
+        'package b_test\n\ntest_x["\\u001b[2J"] if true\n\ntest_y if "\\u001b[2J" == 1\n'
+    )
+    result = cordon("policy", "test", str(bundle))
+    assert result.code == 1
+    assert "\x1b[2J" not in result.out
+
+
+def test_no_tests_is_a_failure(cordon: Installation, bundle: Path) -> None:
+    result = cordon("policy", "test", str(bundle), "-k", "nothing")
+    assert (result.code, "there are no tests with nothing in their name" in result.out) == (1, True)
+
+
+def test_watching_runs_again_on_a_change_and_ends_with_ctrl_c(bundle: Path) -> None:
+    command = [sys.executable, "-m", "cordon.cli", "policy", "test", str(bundle), "--watch", "--json"]
+    process = subprocess.Popen(
+        command, cwd=bundle.parent, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    try:
+        assert _next(process)["passed"] == 2
+        (bundle / "request.rego").write_text(MINIMAL["request.rego"].replace("true", "false"))
+        assert _next(process)["failed"] == 1
+        (bundle / "request.rego").write_text("package cordon.request\n\ndecision := {\n")
+        assert _next(process)["problems"][0]["file"] == "request.rego"
+        (bundle / "request.rego").write_text(MINIMAL["request.rego"])
+        assert _next(process)["passed"] == 2
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
+
+
+def _next(process: subprocess.Popen[bytes]) -> Any:
+    assert process.stdout
+    assert select.select([process.stdout], [], [], 60)[0], "nothing was printed"
+    return json.loads(process.stdout.readline())
+
+
+# bench
+
+
+def test_costs_are_listed_slowest_first(cordon: Installation, bundle: Path) -> None:
+    result = cordon("policy", "bench", str(bundle), "--rounds", "10")
+    assert result.code == 0
+    assert result.out.split()[0] == "DECISION"
+    assert "RULE ALONE" in result.out
+    value = cordon("policy", "bench", str(bundle), "--rounds", "10", "--json").json
+    times = [each["p50"] for each in value["decisions"]]
+    assert times == sorted(times, reverse=True)
+    assert {each["rule"] for each in value["rules"]} == {
+        "data.cordon.request.decision",
+        "data.cordon.response.decision",
+    }
+
+
+def test_costs_are_measured_on_given_inputs(cordon: Installation, bundle: Path) -> None:
+    inputs = cordon.directory / "inputs"
+    inputs.mkdir()
+    (inputs / "a.json").write_text('{"phase": "request"}')
+    value = cordon("policy", "bench", str(bundle), "-i", str(inputs), "-n", "10", "--json").json
+    assert [(each["rule"], each["input"]) for each in value["decisions"]] == [
+        ("data.cordon.request.decision", "a.json")
+    ]
+    (inputs / "a.json").write_text("{")
+    broken = cordon("policy", "bench", str(bundle), "-i", str(inputs))
+    assert (broken.code, "a.json is not JSON" in broken.err) == (1, True)
+
+
+def test_a_refused_bundle_is_not_measured(cordon: Installation, bundle: Path) -> None:
+    (bundle / "request.rego").write_text("package cordon.request\n\ndecision := http.send({})\n")
+    result = cordon("policy", "bench", str(bundle))
+    assert (result.code, "request.rego:3" in result.err) == (1, True)
