@@ -87,7 +87,9 @@ def _watched(folder: Path, once: Callable[[], int], as_json: bool) -> int:
                 code = once()
             except BundleError as error:
                 value = {"problems": [asdict(problem) for problem in error.problems], "ok": False}
-                click.echo(json_text(value, compact=True) if as_json else bad(str(error)))
+                click.echo(
+                    json_text(value, compact=True) if as_json else bad("\n".join(map(printable, error.problems)))
+                )
                 code = 1
             if not as_json:
                 click.echo(f"{time.strftime('%H:%M:%S')} waiting for changes; Ctrl-C ends")

@@ -10,5 +10,5 @@
         junit.py        the results for a build server
     measuring.py    what decisions and rules cost
 
-A bundle's own words never run here: whatever evaluates them is a process of its own that may be killed.
+Tests are evaluated in processes that may be killed; what is measured was admitted, and so is known to end.
 """

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from policies.authoring.rules import path_of_test
+from policies.authoring.rules import Reach, path_of_test
 from policies.bundle import Bundle
-from policies.errors import BundleError
+from policies.errors import BundleError, Problem
 from policies.rego.edits import Edit, apply
+from policies.rego.inspection import inspect
 from policies.rego.names import Names
 from policies.rego.parsing import parsed
 from policies.rego.recursion import check_recursion
@@ -27,7 +28,8 @@ from policies.rego.tree import Module, Node, Rule, expressions, parse
 class Test:
     """A test: its name, the rule to evaluate, and its place. `cases` is the rule that lists its cases, or "".
 
-    `rule` is "" for what can never be true, because its name is that of an object (`test_x.y`).
+    `rule` is "" for what can never be true, because its name is that of an object (`test_x.y`); `unsound` says what
+    the test reaches that would not be evaluated as OPA does.
     """
 
     __test__ = False
@@ -37,6 +39,7 @@ class Test:
     file: str
     line: int
     cases: str = ""
+    unsound: str = ""
 
     @property
     def skipped(self) -> bool:
@@ -61,9 +64,12 @@ class Prepared:
 def prepare(bundle: Bundle) -> Prepared:
     """Find the tests and make the modules ready; BundleError where they cannot be evaluated safely."""
     modules, found = _apart(parsed({**bundle.modules, **bundle.tests}))
-    problems = check_recursion(Names(modules))
+    names = Names(modules)
+    problems = check_recursion(names)
     if problems:
         raise BundleError(problems)
+    wrong = _unsound(names, bundle.data)
+    reach = Reach(names)
     sources = {module.file: module.text for module in modules}
     texts, problems = rewrite(modules, bundle.data)
     if problems:
@@ -72,8 +78,35 @@ def prepare(bundle: Bundle) -> Prepared:
     for file in {test.file: None for test, _ in found}:
         own = [(test, opened) for test, opened in found if test.file == file]
         texts[file], listed = _with_cases(file, texts[file], own)
-        tests += listed
+        tests += [replace(test, unsound=_reached(reach, wrong, test)) if wrong else test for test in listed]
     return Prepared(tuple(tests), texts, sources, bundle.data_json)
+
+
+def _unsound(names: Names, data: Mapping[str, object]) -> dict[tuple[str, ...], Problem]:
+    """Rules that would not be evaluated as OPA does, each with the first problem in it.
+
+    Putting other data in place of the bundle's own is what tests do; only guards of arithmetic could miss it.
+    """
+    found: dict[tuple[str, ...], Problem] = {}
+    modules = {module.file: module for module in names.modules}
+    for problem in inspect(names, data):
+        if problem.severity != "error" or problem.code == "with_data" or problem.file not in modules:
+            continue
+        module = modules[problem.file]
+        inside = [rule for rule in module.rules if _covers(module, rule, problem.line)]
+        for rule in inside or module.rules:
+            found.setdefault(rule.path, problem)
+    return found
+
+
+def _covers(module: Module, rule: Rule, line: int) -> bool:
+    first = module.place(rule.node)[0]
+    return first <= line <= first + module.source(rule.node).count("\n")
+
+
+def _reached(reach: Reach, wrong: Mapping[tuple[str, ...], Problem], test: Test) -> str:
+    problems = sorted(wrong[path] for path in reach.all([tuple(test.rule.split("."))]) if path in wrong)
+    return str(problems[0]) if problems else ""
 
 
 def _apart(modules: Sequence[Module]) -> tuple[list[Module], list[tuple[Test, bool]]]:

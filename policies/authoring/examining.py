@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from policies.admission import Admission, asked_rules
-from policies.authoring.inputs import CODE, Inputs
+from policies.authoring.inputs import CODE, UNCHECKED, Inputs
 from policies.authoring.layout import Layout, document
 from policies.authoring.mocks import check_mocks
 from policies.authoring.rules import Reach, entries, shadowed, unreached
@@ -19,7 +19,7 @@ from policies.rego.recursion import check_recursion
 from policies.schemas import load
 from policies.settings import Policy
 
-CODES: Final = (CODE, "unreachable", "shadowed", "untested", "no_tests")
+CODES: Final = (CODE, UNCHECKED, "unreachable", "shadowed", "untested", "no_tests")
 """The stable codes of what is found here; those of admission are its own."""
 
 _UNREADABLE: Final = frozenset({"parse", "nesting", "broken", "recursion"})
@@ -67,7 +67,7 @@ def _inputs(names: Names, reach: Reach, settings: Policy) -> list[Problem]:
         asked.append((settings.response_rule, response))
     reached = [(reach.plain([tuple(rule.split("."))]), schema) for rule, schema in asked]
     live = frozenset(path for paths, _ in reached for path in paths)
-    elsewhere = reach.mocked(reach.all(entries(names, asked_rules(settings))))
+    elsewhere = reach.mocked(reach.all(entries(names, asked_rules(settings)))) | reach.all(entries(names, ()))
     whole = document(request, response)
     if settings.result_style == "opa-envoy":
         whole = document(*(_with_envoy(schema) for schema in (request, response)))

@@ -7,6 +7,7 @@ Where something else may stand in for the input, or where the author has provide
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from policies.authoring.layout import Layout, Missing, inner, joined, remedy
 from policies.authoring.scope import Layouts, Scope, replaces_input
@@ -15,8 +16,9 @@ from policies.rego.names import Names
 from policies.rego.recursion import dependencies
 from policies.rego.tree import REFERENCES, Module, Node, Rule, bracketed
 
-CODE = "unknown_input"
-_COMPREHENSIONS = frozenset({"ArrayCompr", "SetCompr", "ObjectCompr"})
+CODE: Final = "unknown_input"
+UNCHECKED: Final = "unchecked"
+_COMPREHENSIONS: Final = frozenset({"ArrayCompr", "SetCompr", "ObjectCompr"})
 
 Path = tuple[str, ...]
 
@@ -42,7 +44,14 @@ class Inputs:
         for path in _callers_first(self._names):
             for module, rule in self._names.rules[path]:
                 self._visiting = module, path in self._live
-                self._rule(module, rule)
+                try:
+                    self._rule(module, rule)
+                except RecursionError:
+                    line, column = module.place(rule.node)
+                    message = f"{'.'.join(path)} is nested too deeply to be compared with the documented input"
+                    self._problems.append(
+                        Problem(module.file, line, column, UNCHECKED, message, "divide it", "warning")
+                    )
         return sorted(set(self._problems))
 
     def _rule(self, module: Module, rule: Rule) -> None:

@@ -6,6 +6,7 @@ All of it is a warning: a test may want a document that cannot be.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from policies.authoring.inputs import CODE
 from policies.authoring.layout import Layout, Missing, inner, remedy
@@ -14,7 +15,7 @@ from policies.errors import Problem
 from policies.rego.names import Names
 from policies.rego.tree import Module, Node, path_of, statements
 
-_DEEPEST = 16
+_DEEPEST: Final = 16
 
 
 def check_mocks(names: Names, whole: Layout) -> list[Problem]:

@@ -125,21 +125,25 @@ def shadowed(names: Names) -> Iterator[Problem]:
         for module, rule in found:
             yield from _behind(module, rule, name)
         always = {_value(module, rule): (module, rule) for module, rule in reversed(found) if _unconditional(rule)}
-        seen: dict[str, str] = {}
+        seen: dict[str, tuple[Module, Rule]] = {}
         for module, rule in found:
             if rule.default and always:
                 yield _never(module, rule.node, f"the default of {name} never counts: it is always defined")
                 continue
             text = _plain(module.source(rule.node))
-            place = f"{module.file}:{module.place(rule.node)[0]}"
             if text in seen:
-                yield _never(module, rule.node, f"this says the same as the definition of {name} at {seen[text]}")
+                yield _never(
+                    module, rule.node, f"this says the same as the definition of {name} at {_place(*seen[text])}"
+                )
                 continue
-            seen[text] = place
+            seen[text] = module, rule
             other = None if rule.default or rule.function else always.get(_value(module, rule))
             if other and other[1] is not rule and len(rule.node["bodies"]) < 2:
-                before = f"{other[0].file}:{other[0].place(other[1].node)[0]}"
-                yield _never(module, rule.node, f"{name} has this value always, by {before}")
+                yield _never(module, rule.node, f"{name} has this value always, by {_place(*other)}")
+
+
+def _place(module: Module, rule: Rule) -> str:
+    return f"{module.file}:{module.place(rule.node)[0]}"
 
 
 def _behind(module: Module, rule: Rule, name: str) -> Iterator[Problem]:

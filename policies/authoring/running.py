@@ -82,7 +82,7 @@ def run_tests(
     """
     prepared = prepare(bundle)
     chosen = [test for test in prepared.tests if pattern in test.name.rpartition(".")[2]]
-    wanted = [test for test in chosen if not test.skipped and test.rule]
+    wanted = [test for test in chosen if not test.skipped and test.rule and not test.unsound]
     if jobs is None:
         jobs = min(os.cpu_count() or 1, -(-len(wanted) // WORTH_A_JOB))
     work = _Work(prepared, wanted, seconds, coverage)
@@ -94,6 +94,8 @@ def run_tests(
 def _not_run(test: Test) -> TestResult:
     if test.skipped:
         return TestResult(test.name, test.file, test.line, "skipped", 0.0)
+    if test.unsound:
+        return TestResult(test.name, test.file, test.line, "error", 0.0, test.unsound)
     detail = "it is an object, not true: for cases, write test_…[case] with a variable"
     return TestResult(test.name, test.file, test.line, "failed", 0.0, detail)
 

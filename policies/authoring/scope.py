@@ -134,34 +134,34 @@ class Layouts:
 
     def body(self, statements: list[Node] | tuple[Node, ...], scope: Scope) -> Scope:
         """The scope of the statements of a body: with the names that they declare."""
-        declared = dict.fromkeys(_declared(statements, scope, self._names))
-        scope = scope.inside(declared)
+        declared: dict[str, Layout | None] = dict.fromkeys(_declared(statements, scope, self._names))
+        known = {**scope.variables, **declared}
+        scope = replace(scope, variables=known)
         for statement in statements:
             kind, literal = next(iter(statement["literal"].items()))
             at = scope.under_mock() if replaces_input(self._names, scope.module, statement) else scope
             if kind == "SomeIn":
-                scope = self._iterated(literal, at, scope)
+                known.update(self._iterated(literal, at))
             elif kind == "Expr" and "AssignExpr" in literal["expr"]:
-                scope = self._assigned(literal["expr"]["AssignExpr"], at, scope, declared)
+                known.update(self._assigned(literal["expr"]["AssignExpr"], at, declared))
         return scope
 
-    def _iterated(self, literal: Node, at: Scope, scope: Scope) -> Scope:
+    def _iterated(self, literal: Node, scope: Scope) -> dict[str, Layout | None]:
         kind, node = next(iter(literal["value"].items()))
         if kind != "Var":
-            return scope
+            return {}
         try:
-            return scope.inside({str(node["value"]): inner(self.of(literal["collection"], at), None)})
+            return {str(node["value"]): inner(self.of(literal["collection"], scope), None)}
         except Missing:
-            return scope
+            return {}
 
-    def _assigned(self, node: Node, at: Scope, scope: Scope, declared: Mapping[str, None]) -> Scope:
+    def _assigned(self, node: Node, scope: Scope, declared: Mapping[str, object]) -> dict[str, Layout | None]:
         for side, other in ((node["lhs"], node["rhs"]), (node["rhs"], node["lhs"])):
             name = str(side["Var"]["value"]) if "Var" in side else ""
-            if name in declared and scope.variables[name] is None and "Var" not in other:
-                return scope.inside({name: self.of(other, at)})
-            if name in declared and scope.variables[name] is None and node["op"] == "ColEq":
-                return scope.inside({name: self.of(other, at)})
-        return scope
+            unknown = name in declared and scope.variables[name] is None
+            if unknown and ("Var" not in other or node["op"] == "ColEq"):
+                return {name: self.of(other, scope)}
+        return {}
 
 
 def replaces_input(names: Names, module: Module, statement: Node) -> bool:

@@ -220,7 +220,7 @@ def _mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator
             elif target[:1] == ("data",) and _in_data(known(target)[1:], data):
                 message = "replacing the bundle's own data by `with` is not evaluated here as OPA does it"
                 yield module.problem(
-                    node, "with", message, "give the rule what it needs as an argument, or " + OPA_SERVER
+                    node, "with_data", message, "give the rule what it needs as an argument, or " + OPA_SERVER
                 )
 
 

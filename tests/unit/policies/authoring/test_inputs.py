@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from policies.admission import admit_now
+from policies.authoring import examining
 from policies.authoring.examining import examine
+from policies.authoring.inputs import Inputs
+from policies.authoring.layout import document
 from policies.errors import Problem
+from policies.schemas import load
 from policies.settings import Policy
 from tests.support.policies import MINIMAL, SETTINGS, bundle
 
@@ -261,3 +267,27 @@ def test_deep_nesting_in_a_test_is_a_problem_not_a_hang() -> None:
     read = bundle(MINIMAL | {"a_test.rego": f"package a_test\n\nx := {'[' * 40}{']' * 40}\n"})
     found = examine(read, admit_now(read, SETTINGS), SETTINGS)
     assert [(each.file, each.code) for each in found] == [("a_test.rego", "nesting")]
+
+
+def test_deep_expressions_do_not_break_the_check() -> None:
+    text = 'decision := {"allow": true} if ' + " + ".join(["input.call.attempt"] * 200) + " == 1\n"
+    assert [each.code for each in of(text)] == []
+    read = bundle(MINIMAL | {"request.rego": HEAD + text.replace("attempt", "atempt")})
+    problems = examine(read, admit_now(read, SETTINGS), SETTINGS)
+    assert {"unknown_input", "unchecked"} & {each.code for each in problems}
+
+
+def test_many_names_in_a_body_are_looked_at_in_time() -> None:
+    lines = "".join(f"\tv{number} := input.principal.id\n" for number in range(4_000))
+    read = bundle(MINIMAL | {"request.rego": HEAD + 'decision := {"allow": true} if {\n' + lines + "}\n"})
+    modules = examining.parsed(read.modules)
+    began = time.process_time()
+    names = examining.Names(modules)
+    whole = document(load("input.request"))
+    assert Inputs(names, dict.fromkeys(names.rules, whole), frozenset(names.rules), whole).problems() == []
+    assert time.process_time() - began < 10
+
+
+def test_the_input_of_decision_log_rules_is_another_one() -> None:
+    mask = 'package system.log\n\nmask contains "/input/x" if input.input.principle\n'
+    assert of('decision := {"allow": true}\n', mask=mask) == []

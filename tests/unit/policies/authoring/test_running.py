@@ -232,3 +232,35 @@ def test_tests_of_a_folder_are_those_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "in_a_served_file.rego").write_text("package c\n\ntest_c if true\n")
     names = [(each.file, each.name) for each in run_tests(load_bundle(tmp_path)).results]
     assert names == [("in_a_served_file.rego", "data.c.test_c"), ("sub/b_test.rego", "data.b_test.test_b")]
+
+
+def test_what_would_not_be_evaluated_as_opa_does_is_an_error_of_the_tests_that_reach_it() -> None:
+    text = """package a_test
+
+test_a if true
+
+test_b if helper == 1
+
+helper := 1 if http.send({"method": "get", "url": "http://127.0.0.1:9"})
+
+test_c if lower("A") == "b" with lower as "b"
+"""
+    found = run(text)
+    assert [result.outcome for result in found.results] == ["passed", "error", "error"]
+    assert "a_test.rego:7:16: http.send is not evaluated here as OPA does it" in found.results[1].detail
+    assert "replacing a function by `with`" in found.results[2].detail
+
+
+def test_a_served_rule_that_would_be_refused_is_no_ground_for_a_pass() -> None:
+    files = MINIMAL | {
+        "lib.rego": 'package lib\n\nok if not http.send({"url": "x"}).body\n',
+        "a_test.rego": "package a_test\n\ntest_a if data.lib.ok\n",
+    }
+    assert [result.outcome for result in run_tests(bundle(files)).results] == ["error"]
+
+
+def test_many_tests_on_several_processes_keep_their_order() -> None:
+    text = "package a_test\n\n" + "".join(f"test_{number} if {number} >= 0\n" for number in range(300))
+    found = run(text, jobs=3)
+    assert [result.name for result in found.results] == [f"data.a_test.test_{number}" for number in range(300)]
+    assert found.count("passed") == 300
