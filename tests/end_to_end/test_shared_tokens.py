@@ -63,6 +63,7 @@ def ask(node: Cordon, key: str, text: str, stream: bool = False) -> str:
 def test_a_token_of_one_node_is_restored_by_the_other(nodes: tuple[Cordon, Cordon], server: Postgres) -> None:
     first, second = nodes
     key = first.key("bot")
+    second.knows(key)
     for stream in (False, True):
         assert ask(first, key, TEXT, stream) == f"You wrote: {TEXT}"
         assert ask(second, key, TEXT, stream) == f"You wrote: {TEXT}"
@@ -76,6 +77,7 @@ def test_a_token_of_one_node_is_restored_by_the_other(nodes: tuple[Cordon, Cordo
                 == f"You wrote: Who is {MAIL}, asks eve@example.org"
             )
     stranger = second.key("eve")
+    first.knows(stranger)
     assert (
         ask(first, stranger, f"Who is {one[0]}, asks eve@example.org")
         == f"You wrote: Who is {one[0]}, asks eve@example.org"
@@ -88,6 +90,7 @@ def test_a_token_of_one_node_is_restored_by_the_other(nodes: tuple[Cordon, Cordo
 def test_policy_inputs_of_both_lie_in_one_place_and_verify_counts_them(nodes: tuple[Cordon, Cordon]) -> None:
     first, second = nodes
     key = first.key("reader")
+    second.knows(key)
     found = []
     for node in nodes:
         answer = httpx.get(f"{node.url}/crm/customers/1001", headers={"authorization": f"Bearer {key}"})
@@ -111,6 +114,7 @@ def test_policy_inputs_of_both_lie_in_one_place_and_verify_counts_them(nodes: tu
 def test_a_tenant_erased_at_one_node_is_refused_by_the_other(nodes: tuple[Cordon, Cordon]) -> None:
     first, second = nodes
     key = first.key("clerk", "globex")
+    second.knows(key)
 
     def status(node: Cordon) -> int:
         headers = {"authorization": f"Bearer {key}"}

@@ -193,6 +193,11 @@ class Cordon:
         options = [part for role in roles for part in ("--role", role)]
         return str(self.cli("key", "create", name, "--tenant", tenant, *options)["key"])
 
+    def knows(self, key: str) -> None:
+        """Wait until this node has heard of a key that another node of the same log made."""
+        with self.client(key) as client:
+            wait_for(lambda: client.get("/crm/customers/1001").status_code != 401)
+
     def client(self, key: str, **options: Any) -> httpx.Client:
         """A plain HTTP client of the gateway that shows `key`."""
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {key}"}, **options)
