@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cordon import certificates
@@ -11,12 +12,14 @@ from cordon.yaml_file import Place
 from gateway.client_names import configured_subject
 from gateway.client_trust import TrustError, load_trust
 from lineage.paths import Paths
+from policies.signatures import SigningError, check_key
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from cordon.config import Config
     from gateway.settings import GatewayTls
+    from policies.settings import Policy
 
 LONGEST_SOCKET: Final = 103
 """Bytes of a Unix socket's path: 108 on Linux, 104 elsewhere, the closing zero included."""
@@ -48,15 +51,25 @@ def conflicts(config: Config) -> Iterator[Conflict]:
         problem = certificates.authority_fault(endpoint.ca) if endpoint.ca else None
         if problem:
             yield (*where, "ca"), problem
-    problem = certificates.authority_fault(config.policy.ca) if config.policy.ca else None
-    if problem:
-        yield ("policy", "ca"), problem
     socket = len(os.fsencode(Paths(config.data_dir).socket))
     if socket > LONGEST_SOCKET:
         text = f"the path is too long for the Unix socket in it ({socket} bytes, at most {LONGEST_SOCKET}); shorten it"
         yield ("data_dir",), text
-    if config.policy.push and not config.policy.bundle.is_dir():
-        yield ("policy", "bundle"), f"{config.policy.bundle} is not a directory with a policy bundle"
+    yield from _policy(config.policy)
+
+
+def _policy(policy: Policy) -> Iterator[Conflict]:
+    for place, file in ((("policy", "ca"), policy.ca), (("policy", "download", "ca"), policy.download.ca)):
+        problem = certificates.authority_fault(file) if file else None
+        if problem:
+            yield place, problem
+    if policy.push and isinstance(policy.bundle, Path) and not (policy.bundle.is_dir() or policy.bundle.is_file()):
+        yield ("policy", "bundle"), f"{policy.bundle} is not a directory or an archive with a policy bundle"
+    if policy.verification is not None:
+        try:
+            check_key(policy.verification.key)
+        except SigningError as error:
+            yield ("policy", "verification", "key"), str(error)
 
 
 def _clients(config: Config, tls: GatewayTls) -> Iterator[Conflict]:

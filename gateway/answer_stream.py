@@ -50,6 +50,17 @@ class AnswerStream:
             self.upstream.resume()
         return data
 
+    async def read_all(self, limit: int) -> bytes | None:
+        """All that is left of the answer, or None where that is more than `limit` bytes; raises UpstreamError."""
+        pieces: list[bytes] = []
+        size = 0
+        while (piece := await self.read()) is not None:
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                return None
+        return b"".join(pieces)
+
     def at_end(self) -> bool:
         """Whether the answer has ended properly and everything of it was read."""
         return self._ended and not self._pieces

@@ -38,14 +38,10 @@ class PolicyServer:
             status, fields = await stream.head()
             if any(name == b"content-encoding" and value.lower() != b"identity" for name, value in fields):
                 raise ServerError("nonsense", "the OPA server's answer is compressed, which was not asked for")
-            pieces: list[bytes] = []
-            size = 0
-            while (piece := await stream.read()) is not None:
-                pieces.append(piece)
-                size += len(piece)
-                if size > limit:
-                    raise ServerError("too_large", f"the OPA server's answer is longer than {limit} bytes")
-            return Answer(status, b"".join(pieces))
+            content = await stream.read_all(limit)
+            if content is None:
+                raise ServerError("too_large", f"the OPA server's answer is longer than {limit} bytes")
+            return Answer(status, content)
         except UpstreamError as error:
             detail = error.detail.replace("endpoint opa", "the OPA server")
             raise ServerError(_FAULTS[error.kind], detail) from None

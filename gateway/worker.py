@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from gateway.budget import Budget
+from gateway.bundle_server import BundleServer
 from gateway.call import Services, Setup, Steps
 from gateway.content.patterns import PatternScanner
 from gateway.counted import UnknownCallers
@@ -37,11 +38,13 @@ from lineage.paths import Paths
 from lineage.record import encode
 from lineage.side import TenantKeys
 from lineage.side_place import CONNECTIONS, SidePlace
+from policies.download import DownloadedSource
 from policies.engine import PolicyEngine
 from policies.errors import Problem
 from policies.opa.source import OpaSource
 from policies.reloading import Reloader
 from policies.settings import Policy
+from policies.source import Source
 
 log = structlog.get_logger("gateway")
 
@@ -81,6 +84,7 @@ class Worker:
         self._told_lists: list[tuple[str, Path]] = []
         self._pool: UpstreamPool | None = None
         self._own: list[Endpoint] = []
+        self._bundles: BundleServer | None = None
         self._log: LogClient | None = None
         self._setup = self._setup_of(configuration)
 
@@ -164,6 +168,8 @@ class Worker:
             for helper in helpers:
                 helper.cancel()
             await pool.close()
+            if self._bundles is not None:
+                await self._bundles.close()
             sweep.close()
             reloader.close()
             keys.close()
@@ -224,8 +230,9 @@ class Worker:
 
     def _policy_source(self, pool: UpstreamPool) -> Reloader | OpaSource:
         settings, run = self._configuration.policy, self._paths.run
+        source = self._bundle_source(settings, pool)
         if settings.engine == "embedded":
-            return Reloader(settings, run, on_loaded=self._tell_loaded, on_rejected=self._tell_rejected)
+            return Reloader(settings, run, on_loaded=self._tell_loaded, on_rejected=self._tell_rejected, source=source)
         server = PolicyServer(settings, pool)
         self._own = [server.endpoint]
         return OpaSource(
@@ -236,7 +243,15 @@ class Worker:
             on_loaded=self._tell_loaded,
             on_rejected=self._tell_rejected,
             on_server=self._tell_server,
+            source=source,
         )
+
+    def _bundle_source(self, settings: Policy, pool: UpstreamPool) -> Source | None:
+        """What downloads the bundle, where it is on a server and read here."""
+        if not isinstance(settings.bundle, str) or not settings.push:
+            return None
+        self._bundles = BundleServer(settings, pool.limits, pool.sweep)
+        return DownloadedSource(settings, self._bundles, self._meter)
 
     def _tell_server(self, reason: str, detail: str) -> None:
         if reason:

@@ -75,6 +75,10 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_policy_server_pushes_total": Definition(
         "counter", "Times that a bundle was put into the OPA server.", ("result",)
     ),
+    "cordon_policy_downloads_total": Definition(
+        "counter", "Looks at the bundle server, by what came of them: new, unchanged, refused, failed.", ("result",)
+    ),
+    "cordon_policy_download_up": Definition("gauge", "1 while the bundle server answers as it should."),
     "cordon_process_restarts_total": Definition("counter", "Processes that ended and were started again.", ("role",)),
     "cordon_log_size_records": Definition("gauge", "Records in the log."),
     "cordon_log_checkpoint_records": Definition("gauge", "Records that the latest checkpoint covers."),

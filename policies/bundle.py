@@ -1,8 +1,9 @@
-"""A policy bundle on disk, read once into memory: what is admitted is, byte for byte, what is evaluated.
+"""A policy bundle, read once into memory: what is admitted is, byte for byte, what is evaluated.
 
-The layout is OPA's: `.rego` files anywhere; `data.json`, `data.yaml` or `data.yml` in any folder, whose value stands
-at that folder's path below `data`; an optional `.manifest`. Files named `*_test.rego` are read for `cordon policy test`
-and never served.
+It lies in a folder or in a .tar.gz as `opa build` writes it. The layout is OPA's: `.rego` files anywhere; `data.json`,
+`data.yaml` or `data.yml` in any folder, whose value stands at that folder's path below `data`; an optional `.manifest`.
+Files named `*_test.rego` are read for `cordon policy test` and never served. Where bundles are to be signed, every
+file counts (`signatures.py`), though what is not of the layout is not served.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import orjson
 from policies.datafiles import read_json, read_yaml
 from policies.errors import BundleError, Problem
 from policies.result import TOKENISE
+from policies.settings import Verification
+from policies.signatures import verify
+from policies.tarball import MAX_BUNDLE, MAX_FILE, MAX_FILES, unpack
 
-MAX_FILES: Final = 1_000
-MAX_FILE: Final = 1_048_576
-MAX_BUNDLE: Final = 16_777_216
 MAX_FOLDERS: Final = 1_000
+DELTA: Final = "patch.json"
+"""The file that makes a bundle a delta: a list of changes to another one."""
 
 _DATA_READERS: Final = {"data.json": read_json, "data.yaml": read_yaml, "data.yml": read_yaml}
 
@@ -61,10 +64,45 @@ def _tokenises(module: str) -> bool:
     )
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Read the bundle in `folder`; BundleError lists everything that is wrong with its files."""
-    files = read_files(folder)
-    return make_bundle(files, label=_resolved(folder).name)
+def load_bundle(place: Path | str, verification: Verification | None = None) -> Bundle:
+    """Read the bundle in a folder or a .tar.gz; BundleError lists everything that is wrong with its files.
+
+    Verified are the very bytes that make the bundle, so that nothing can change in between.
+    """
+    if isinstance(place, str):
+        raise BundleError([Problem(place, 0, 0, "missing", "a bundle on a server has to be downloaded first")])
+    root = _resolved(place)
+    if root.is_file():
+        return bundle_of_archive(_read(root, place.name, MAX_BUNDLE), root.name, verification)
+    if verification is None:
+        return make_bundle(read_files(place), label=root.name)
+    files = read_files(place, everything=True)
+    verify(files, verification, root)
+    return make_bundle(_served(files), label=root.name)
+
+
+def bundle_of_archive(archive: bytes, label: str, verification: Verification | None = None) -> Bundle:
+    """The bundle in a .tar.gz, as `load_bundle` makes it."""
+    files = unpack(archive)
+    if verification is not None:
+        verify(files, verification)
+    return make_bundle(_served(files), label)
+
+
+def read_all(place: Path) -> dict[str, bytes]:
+    """Every file of a folder or a .tar.gz, hidden ones and a signatures file among them."""
+    root = _resolved(place)
+    return unpack(_read(root, place.name, MAX_BUNDLE)) if root.is_file() else read_files(place, everything=True)
+
+
+def _served(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files that make a bundle; hidden files and folders are left out, as from a folder."""
+    return {
+        path: content
+        for path, content in files.items()
+        if _belongs(PurePosixPath(path).name, path)
+        and not any(part.startswith(".") for part in PurePosixPath(path).parent.parts)
+    }
 
 
 def make_bundle(files: Mapping[str, bytes], label: str = "bundle") -> Bundle:
@@ -85,6 +123,9 @@ def make_bundle(files: Mapping[str, bytes], label: str = "bundle") -> Bundle:
                 modules[path] = _text(path, content)
             elif name in _DATA_READERS:
                 _place(data, path, _DATA_READERS[name](path, _text(path, content)))
+            elif name == DELTA:
+                remedy = "serve whole bundles: opa build, and a server that sends snapshots"
+                problems.append(Problem(path, 0, 0, "delta", "the bundle is a delta, which does not count", remedy))
             elif path == ".manifest":
                 label = _manifest_label(_text(path, content), label)
         except BundleError as error:
@@ -99,11 +140,11 @@ def make_bundle(files: Mapping[str, bytes], label: str = "bundle") -> Bundle:
     return Bundle(label, digest.hexdigest(), modules, tests, data, text)
 
 
-def read_files(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path, *, everything: bool = False) -> dict[str, bytes]:
     """The bytes of all files of a bundle by relative path, within limits; links may not lead out of it."""
     files: dict[str, bytes] = {}
     total = 0
-    for path, place in walk(folder):
+    for path, place in walk(folder, everything=everything):
         content = _read(path, place)
         total += len(content)
         files[place] = content
@@ -114,30 +155,33 @@ def read_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def signature(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+def signature(place: Path | str, *, everything: bool = False) -> tuple[tuple[str, int, int, int], ...]:
     """What changes when a bundle is changed: path, time, size and inode of each file; () where it cannot be read."""
     try:
-        states = [(place, path.stat()) for path, place in walk(folder)]
+        found = [(Path(place), "")] if Path(place).is_file() else walk(Path(place), everything=everything)
+        states = [(name, path.stat()) for path, name in found]
     except (OSError, BundleError):
         return ()
-    return tuple((place, state.st_mtime_ns, state.st_size, state.st_ino) for place, state in states)
+    return tuple((name, state.st_mtime_ns, state.st_size, state.st_ino) for name, state in states)
 
 
-def walk(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The files that make a bundle, with their relative paths. Hidden files and folders are left out."""
+def walk(folder: Path, *, everything: bool = False) -> Iterator[tuple[Path, str]]:
+    """The files that make a bundle, with their relative paths. Hidden files and folders are left out, unless
+    `everything` there is asked for."""
     root = _resolved(folder)
     if not root.is_dir():
-        raise BundleError([Problem(str(folder), 0, 0, "missing", "there is no such folder", "correct policy.bundle")])
+        problem = Problem(str(folder), 0, 0, "missing", "there is no such folder or archive", "correct policy.bundle")
+        raise BundleError([problem])
     for count, (current, folders, names) in enumerate(os.walk(root)):
         if count > MAX_FOLDERS:
             raise BundleError([Problem(".", 0, 0, "size", f"more than {MAX_FOLDERS} folders", "split the bundle")])
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if everything or not name.startswith("."))
         for name in [*folders, *sorted(names)]:
             path = Path(current, name)
             place = path.relative_to(root).as_posix()
             if path.is_symlink() and not _resolved(path).is_relative_to(root):
                 raise BundleError([Problem(place, 0, 0, "link", "the link leads out of the bundle", "copy the file")])
-            if name not in folders and _belongs(name, place):
+            if name not in folders and (everything or _belongs(name, place)):
                 yield path, place
 
 
@@ -147,20 +191,22 @@ def _resolved(path: Path) -> Path:
 
 
 def _belongs(name: str, place: str) -> bool:
-    return name in _DATA_READERS or place == ".manifest" or (name.endswith(".rego") and not name.startswith("."))
+    return (
+        name in {*_DATA_READERS, DELTA} or place == ".manifest" or (name.endswith(".rego") and not name.startswith("."))
+    )
 
 
-def _read(path: Path, place: str) -> bytes:
+def _read(path: Path, place: str, limit: int = MAX_FILE) -> bytes:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)  # a pipe would hold up the reader
-            content = file.read(MAX_FILE + 1) if regular else b""
+            content = file.read(limit + 1) if regular else b""
     except OSError as error:
         raise BundleError([Problem(place, 0, 0, "unreadable", f"cannot be read ({error.strerror})")]) from None
     if not regular:
         raise BundleError([Problem(place, 0, 0, "unreadable", "is no file", "take it out of the bundle")])
-    if len(content) > MAX_FILE:
-        raise BundleError([Problem(place, 0, 0, "size", f"the file is larger than {MAX_FILE} bytes", "split it")])
+    if len(content) > limit:
+        raise BundleError([Problem(place, 0, 0, "size", f"the file is larger than {limit} bytes", "split it")])
     return content
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from policies.admission import Admission, admit
-from policies.bundle import load_bundle, signature
 from policies.embedded import EmbeddedEngine
 from policies.engine import PolicyEngine
 from policies.errors import BundleError, Problem
 from policies.settings import Policy
+from policies.source import LocalSource, Source
 from policies.verdicts import Verdicts
 
 
@@ -31,8 +31,10 @@ class Reloader:
         *,
         on_loaded: Callable[[PolicyEngine], None],
         on_rejected: Callable[[Sequence[Problem]], None],
+        source: Source | None = None,
     ) -> None:
         self._settings = settings
+        self._source = source or LocalSource(settings)
         self._verdicts = Verdicts(run_dir / "admitted")
         self._on_loaded = on_loaded
         self._on_rejected = on_rejected
@@ -44,7 +46,8 @@ class Reloader:
 
         Started again under the same supervisor, it goes on with the bundle that was in force before.
         """
-        self._seen = await asyncio.to_thread(signature, self._settings.bundle)
+        await self._source.open()
+        self._seen = await self._source.look()
         try:
             verdict = await self._examine()
         except BundleError as error:
@@ -58,10 +61,15 @@ class Reloader:
 
     async def run(self) -> None:
         """Look for changes until cancelled. A change is examined once it has stayed the same for one look."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._source.run())
+            group.create_task(self._watch())
+
+    async def _watch(self) -> None:
         before = self._seen
         while True:
             await asyncio.sleep(self._settings.reload_seconds)
-            now = await asyncio.to_thread(signature, self._settings.bundle)
+            now = await self._source.look()
             if now != self._seen and now == before:
                 self._seen = now
                 await self._reload()
@@ -83,8 +91,8 @@ class Reloader:
             self._on_rejected(problems)
 
     async def _examine(self) -> Admission:
-        """The verdict on what the folder holds now; BundleError when it is refused."""
-        bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+        """The verdict on the bundle as it is now; BundleError when it is refused."""
+        bundle = await self._source.load()
         verdict = await asyncio.to_thread(self._verdicts.read, bundle, self._settings)
         if verdict is None:
             verdict = await admit(bundle, self._settings)

@@ -3,23 +3,67 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from lineage.settings import Settings
 
 RULE_PATH = r"^data(\.[a-zA-Z_][a-zA-Z0-9_]*)+$"
 _OF_OPA = ("url", "push", "credential", "ca", "deadline_ms", "connections")
+_CREDENTIAL = r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+"
+
+BundlePlace = Annotated[
+    Annotated[str, StringConstraints(pattern=r"^https?://")] | Path, Field(union_mode="left_to_right")
+]
+"""Where a bundle lies: the URL of a server's, or the path of a folder or an archive."""
+
+
+class Download(Settings):
+    """How a bundle is fetched from a server (OPA's bundle protocol)."""
+
+    credential: str = Field(
+        "", description="bearer token for the bundle server: env:NAME or file:PATH, never the value itself"
+    )
+    ca: Path | None = Field(None, description="PEM bundle to verify the bundle server with, instead of the system's")
+    poll_seconds: float = Field(
+        30.0, ge=1, le=86_400, description="pause between two looks at a server that does not hold requests open"
+    )
+    wait_seconds: int = Field(
+        30, ge=0, le=600, description="how long the server may hold a request open until there is news; 0: not at all"
+    )
+    timeout_seconds: float = Field(
+        30.0, gt=0, le=600, description="longest time that a whole download may take, the wait not counted"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.credential and not re.fullmatch(_CREDENTIAL, self.credential):
+            raise ValueError("credential must be env:NAME or file:PATH, never the token itself")
+        return self
+
+
+class Verification(Settings):
+    """By what a bundle's signature is verified; one that is not signed, or was changed since, is refused."""
+
+    key: Path = Field(description="PEM file with the public key: RSA (RS256), EC on P-256 (ES256) or Ed25519 (EdDSA)")
+    key_id: str = Field("", max_length=256, description="key id that the signature must name; empty: any or none")
+    scope: str = Field("", max_length=256, description="scope that the signature must have; empty: none")
 
 
 class Policy(Settings):
     """The bundle that decides and the engine that evaluates it."""
 
-    bundle: Path = Field(
-        Path("policies/bundles/starter"), description="folder of .rego files and data.json or data.yaml"
+    bundle: BundlePlace = Field(
+        Path("policies/bundles/starter"),
+        description="folder of .rego files and data.json or data.yaml, a .tar.gz of one, or the URL of one on a server",
+    )
+    download: Download = Field(Download(), description="how a bundle that is a URL is fetched")
+    verification: Verification | None = Field(
+        None, description="the signature that a bundle must have; without it, none is asked for"
     )
     engine: Literal["embedded", "opa"] = Field(
         "embedded", description="what evaluates the bundle; embedded: each worker itself; opa: the OPA server at `url`"
@@ -62,6 +106,24 @@ class Policy(Settings):
     decision_ms: float = Field(50.0, gt=0, description="largest measured cost of one decision; a dearer one is refused")
 
     @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if isinstance(self.bundle, str):
+            parts = urlsplit(self.bundle)
+            named = parts.path.strip("/") and not parts.path.endswith("/")
+            if not parts.hostname or not named or parts.port == 0 or not re.fullmatch(r"[!-~]+", self.bundle):
+                raise ValueError("bundle must be a URL with the path of an archive, such as https://host/bundle.tar.gz")
+            if parts.query or parts.fragment or parts.username or parts.password:
+                raise ValueError("bundle must not carry a user, a query or a fragment; see download.credential")
+            if parts.scheme == "http" and not _loopback(parts.hostname):
+                if self.verification is None:
+                    raise ValueError("a bundle over http:// could be anyone's: use https://, or set verification")
+                if self.download.credential:
+                    raise ValueError("download.credential would be readable on the way: use https://")
+        if self.verification is not None and not self.push:
+            raise ValueError("verification is for a bundle that Cordon reads; with push: false the OPA server verifies")
+        return self
+
+    @model_validator(mode="after")
     def _check(self) -> Self:
         if self.engine == "embedded":
             # Other than the default, not named: the supervisor hands its processes every setting by name.
@@ -74,6 +136,13 @@ class Policy(Settings):
             raise ValueError("engine: opa needs the server's url, such as http://127.0.0.1:8181")
         if parts.query or parts.fragment or parts.username or parts.password:
             raise ValueError("url must not carry a user, a query or a fragment; the token goes into credential")
-        if self.credential and not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", self.credential):
+        if self.credential and not re.fullmatch(_CREDENTIAL, self.credential):
             raise ValueError("credential must be env:NAME or file:PATH, never the token itself")
         return self
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from policies.admission import Admission, admit_now
-from policies.bundle import Bundle, load_bundle
+from policies.bundle import Bundle
 from policies.embedded import EmbeddedEngine
 from policies.engine import Moment
 from policies.envoy import read_envoy
@@ -27,9 +26,9 @@ class Evaluation:
     milliseconds: float
 
 
-def evaluate(folder: Path, document: bytes, moment: Moment, settings: Policy) -> Evaluation:
-    """What the bundle in `folder` says of `document` at `moment`; BundleError if it is refused, else PolicyError."""
-    admission = admit_now(load_bundle(folder), settings)
+def evaluate(bundle: Bundle, document: bytes, moment: Moment, settings: Policy) -> Evaluation:
+    """What a bundle says of `document` at `moment`; BundleError if it is refused, else PolicyError."""
+    admission = admit_now(bundle, settings)
     return evaluate_admitted(_admitted(admission), document, moment, settings)
 
 

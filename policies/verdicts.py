@@ -20,6 +20,7 @@ from policies.admission import Admission, asked_rules
 from policies.bundle import Bundle
 from policies.errors import Problem
 from policies.settings import Policy
+from policies.signatures import fingerprint
 
 KEPT: Final = 16
 MAX_FILE: Final = 64 << 20
@@ -63,7 +64,8 @@ class Verdicts:
         assert verdict.bundle is not None
         bundle = verdict.bundle
         whole = {"label": bundle.label, "digest": bundle.digest, "data": bundle.data}
-        self._keep(self._last(settings), verdict, {"bundle": whole})
+        with contextlib.suppress(OSError):  # of a key that is gone: nothing is verified by it any more
+            self._keep(self._last(settings), verdict, {"bundle": whole})
 
     def _load(self, file: Path, bundle: Bundle) -> Admission:
         with file.open("rb") as text:
@@ -102,7 +104,7 @@ class Verdicts:
         return self._folder / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.json"
 
     def _last(self, settings: Policy) -> Path:
-        parts = [str(settings.bundle), *asked_rules(settings), _examiner()]
+        parts = [str(settings.bundle), fingerprint(settings.verification), *asked_rules(settings), _examiner()]
         return self._folder / f"last-{os.getppid()}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.json"
 
 

@@ -12,12 +12,14 @@ from typing import Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+from pydantic import ValidationError
 
+from cordon.bundles import about
 from cordon.config import Config, load
 from lineage.local import Log, open_log
 from lineage.paths import make_private
 from lineage.record import encode
-from policies.settings import Policy
+from policies.settings import BundlePlace, Policy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -90,18 +92,37 @@ def file_option(command: Command) -> Command:
     )(command)
 
 
+class Bundle(click.ParamType[BundlePlace]):
+    """A folder, a .tar.gz or the URL of one."""
+
+    name = "bundle"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> BundlePlace:
+        """A URL as it is, or a path that is there; a misuse of the command where it is neither."""
+        if str(value).startswith(("http://", "https://")):
+            try:
+                return Policy(bundle=str(value)).bundle
+            except ValidationError as error:
+                self.fail(error.errors()[0]["msg"].removeprefix("Value error, "), param, ctx)
+        path: Path = click.Path(exists=True, path_type=Path).convert(value, param, ctx)
+        return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete it as a path."""
+        return [CompletionItem(incomplete, type="file")]
+
+
 def bundle_argument(command: Command) -> Command:
-    """Give a command `bundle`, a folder, or None for the configured one."""
-    folder = click.Path(file_okay=False, exists=True, path_type=Path)
-    return click.argument("bundle", type=folder, required=False)(command)
+    """Give a command `bundle`, a folder, an archive or a URL, or None for the configured one."""
+    return click.argument("bundle", type=Bundle(), required=False)(command)
 
 
-def bundle_settings(bundle: Path | None, file: Path) -> Policy:
+def bundle_settings(bundle: BundlePlace | None, file: Path) -> Policy:
     """The configured settings, of another bundle where one is named; the defaults where there is no configuration."""
     if bundle is not None and not file.exists():
         return Policy(bundle=bundle)
     settings = load(file).policy
-    return settings.model_copy(update={"bundle": bundle}) if bundle is not None else settings
+    return about(settings, bundle) if bundle is not None else settings
 
 
 def json_option(command: Command) -> Command:

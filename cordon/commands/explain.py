@@ -11,18 +11,18 @@ from typing import IO, Final
 import click
 import orjson
 
-from cordon.commands.common import file_option, json_option
+from cordon.bundles import about, read_bundle
+from cordon.commands.common import bundle_argument, file_option, json_option
 from cordon.commands.kept import kept_inputs
 from cordon.config import Config, load
 from cordon.output import bad, emit, good, printable
 from lineage.reader import open_reader
 from lineage.record import decode
 from policies.admission import admit_now
-from policies.bundle import load_bundle
 from policies.engine import Moment
 from policies.errors import BundleError
 from policies.explain import Almost, Explanation, Fired, explain
-from policies.settings import Policy
+from policies.settings import BundlePlace, Policy
 from policies.testing import Evaluation, evaluate_admitted
 
 MOST_SHOWN: Final = 12
@@ -30,7 +30,7 @@ WIDTH: Final = 110
 
 
 @click.command("explain")
-@click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path), required=False)
+@bundle_argument
 @click.option("-i", "--input", "document", type=click.File("rb"), help="JSON of `input`; - reads it from stdin.")
 @click.option("--index", type=click.IntRange(min=0), help="The record of a call in the log: its intent or refusal.")
 @click.option(
@@ -40,25 +40,25 @@ WIDTH: Final = 110
 @file_option
 @json_option
 def explain_command(
-    bundle: Path | None, document: IO[bytes] | None, index: int | None, moment: str, file: Path, as_json: bool
+    bundle: BundlePlace | None, document: IO[bytes] | None, index: int | None, moment: str, file: Path, as_json: bool
 ) -> int:
     """Show which rules of BUNDLE decide on a document or a recorded call, which almost do, and the smallest changes
     of the input or the data that would have allowed it. The exit code is 1 for a denial.
 
-    BUNDLE is a folder; without it, the configured one is meant.
+    BUNDLE is a folder, a .tar.gz or the URL of one; without it, the configured one is meant.
     """
     if (document is None) == (index is None):
         raise click.UsageError("name either a document (--input) or a recorded call (--index)")
     config = load(file) if file.exists() or bundle is None else None
     settings = config.policy if config is not None else Policy()
     if bundle is not None:
-        settings = settings.model_copy(update={"bundle": bundle})
+        settings = about(settings, bundle)
     if document is not None:
         text = document.read()
     else:
         assert index is not None
         text = _recorded(load(file), index)
-    found = load_bundle(settings.bundle)
+    found = read_bundle(settings)
     admission = admit_now(found, settings)
     if admission.bundle is None:
         raise BundleError(admission.errors)

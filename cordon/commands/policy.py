@@ -9,20 +9,23 @@ from typing import IO
 import click
 import orjson
 
+from cordon.bundles import read_bundle
 from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
 from cordon.commands.explain import explain_command
 from cordon.commands.policy_bench import bench
 from cordon.commands.policy_check import check
+from cordon.commands.policy_sign import sign, verify
 from cordon.commands.policy_test import test
 from cordon.commands.replay import replay
 from cordon.output import bad, emit, good, printable
 from policies.engine import Moment
+from policies.settings import BundlePlace
 from policies.testing import evaluate as evaluate_document
 
 
 @click.group()
 def policy() -> None:
-    """The Rego bundle that decides. BUNDLE is a folder; without it, the configured one is meant."""
+    """The Rego bundle that decides. BUNDLE is a folder, a .tar.gz or its URL; without it, it is the configured one."""
 
 
 policy.add_command(explain_command)
@@ -30,6 +33,8 @@ policy.add_command(replay)
 policy.add_command(check)
 policy.add_command(test)
 policy.add_command(bench)
+policy.add_command(sign)
+policy.add_command(verify)
 
 
 @policy.command("eval")
@@ -43,10 +48,10 @@ policy.add_command(bench)
 )  # fmt: skip
 @file_option
 @json_option
-def evaluate(bundle: Path | None, document: IO[bytes], moment: str, file: Path, as_json: bool) -> int:
+def evaluate(bundle: BundlePlace | None, document: IO[bytes], moment: str, file: Path, as_json: bool) -> int:
     """Decide once on a document, as a worker would; the exit code is 1 for a denial."""
     settings = bundle_settings(bundle, file)
-    found = evaluate_document(settings.bundle, document.read(), Moment(moment), settings)
+    found = evaluate_document(read_bundle(settings), document.read(), Moment(moment), settings)
     decision = found.decision
     facts = {field.name: getattr(decision, field.name) for field in fields(decision)}
     lines = [good("allow") if decision.allow else bad("deny")]

@@ -9,13 +9,14 @@ from typing import Final
 
 import click
 
+from cordon.bundles import read_bundle
 from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
 from cordon.output import Row, emit, progress, table
 from policies.admission import admit_now
 from policies.authoring.measuring import MOST_ROUNDS, Cost, Costs, measure, read_inputs, steps
-from policies.bundle import load_bundle
 from policies.errors import BundleError
 from policies.samples import named
+from policies.settings import BundlePlace
 
 _HEADINGS: Final = ("P50", "P90", "P99", "MAX", "INPUT")
 
@@ -33,10 +34,10 @@ _HEADINGS: Final = ("P50", "P90", "P99", "MAX", "INPUT")
 @click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="How many rules to list.")
 @file_option
 @json_option
-def bench(bundle: Path | None, place: Path | None, rounds: int, top: int, file: Path, as_json: bool) -> int:
+def bench(bundle: BundlePlace | None, place: Path | None, rounds: int, top: int, file: Path, as_json: bool) -> int:
     """Measure what decisions of BUNDLE cost, and each rule alone, slowest first; times in microseconds."""
     settings = bundle_settings(bundle, file)
-    written = load_bundle(settings.bundle)
+    written = read_bundle(settings)
     admission = admit_now(written, settings)
     if admission.bundle is None:
         raise BundleError(admission.errors)

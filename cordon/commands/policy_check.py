@@ -9,13 +9,13 @@ from typing import Final
 
 import click
 
+from cordon.bundles import read_bundle
 from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
 from cordon.output import bad, emit, good, printable, warned
 from policies.admission import Admission, admit_now
 from policies.authoring.examining import examine
-from policies.bundle import load_bundle
 from policies.errors import BundleError, Problem
-from policies.settings import Policy
+from policies.settings import BundlePlace, Policy
 
 _SEVERITIES: Final = ("error", "warning", "note")
 
@@ -25,7 +25,7 @@ _SEVERITIES: Final = ("error", "warning", "note")
 @click.option("--strict", is_flag=True, help="Let warnings fail the check too.")
 @file_option
 @json_option
-def check(bundle: Path | None, strict: bool, file: Path, as_json: bool) -> int:
+def check(bundle: BundlePlace | None, strict: bool, file: Path, as_json: bool) -> int:
     """Examine BUNDLE: would a worker serve it, does it read input that can never be there, which rules are idle.
 
     The exit code is 1 when there is an error, with --strict also when there is a warning.
@@ -59,7 +59,7 @@ def check(bundle: Path | None, strict: bool, file: Path, as_json: bool) -> int:
 
 def _examined(settings: Policy) -> tuple[list[Problem], Admission | None]:
     try:
-        bundle = load_bundle(settings.bundle)
+        bundle = read_bundle(settings)
     except BundleError as error:
         return list(error.problems), None
     admission = admit_now(bundle, settings)

@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import click
 
+from cordon.bundles import read_bundle
 from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
 from cordon.output import bad, good, json_text, printable, warned
 from policies.authoring.coverage import Coverage
 from policies.authoring.junit import junit
 from policies.authoring.running import MOST_JOBS, Run, TestResult, run_tests
-from policies.bundle import load_bundle, signature
+from policies.bundle import signature
 from policies.errors import BundleError
+from policies.settings import BundlePlace
 
 LOOK_SECONDS: Final = 0.3
 MOST_SHOWN: Final = 20
@@ -45,7 +47,7 @@ MOST_SHOWN: Final = 20
 @file_option
 @json_option
 def test(
-    bundle: Path | None,
+    bundle: BundlePlace | None,
     pattern: str,
     jobs: int | None,
     timeout: float,
@@ -58,11 +60,14 @@ def test(
     as_json: bool,
 ) -> int:
     """Run the tests of BUNDLE: the rules named test_…, as `opa test` does; the exit code is 1 when one fails."""
-    folder = bundle_settings(bundle, file).bundle
+    settings = bundle_settings(bundle, file)
+    place = settings.bundle
+    if watch and isinstance(place, str):
+        raise click.UsageError("--watch is for a folder or an archive, not for a URL")
 
     def once() -> int:
         run = run_tests(
-            load_bundle(folder), pattern, jobs=jobs, seconds=timeout, coverage=coverage or threshold is not None
+            read_bundle(settings), pattern, jobs=jobs, seconds=timeout, coverage=coverage or threshold is not None
         )
         if report:
             report.write_bytes(junit(run.results))
@@ -74,15 +79,15 @@ def test(
             click.echo("\n".join(_told(run, pattern, verbose, threshold)))
         return int(failed)
 
-    return _watched(folder, once, as_json) if watch else once()
+    return _watched(place, once, as_json) if watch else once()
 
 
-def _watched(folder: Path, once: Callable[[], int], as_json: bool) -> int:
+def _watched(place: BundlePlace, once: Callable[[], int], as_json: bool) -> int:
     """Run now and after each change until Ctrl-C; the exit code is that of the last run."""
     code = 1
     try:
         while True:
-            seen = signature(folder)
+            seen = signature(place)
             try:
                 code = once()
             except BundleError as error:
@@ -93,19 +98,19 @@ def _watched(folder: Path, once: Callable[[], int], as_json: bool) -> int:
                 code = 1
             if not as_json:
                 click.echo(f"{time.strftime('%H:%M:%S')} waiting for changes; Ctrl-C ends")
-            while signature(folder) == seen:
+            while signature(place) == seen:
                 time.sleep(LOOK_SECONDS)
-            _settle(folder)
+            _settle(place)
     except KeyboardInterrupt:
         return code
 
 
-def _settle(folder: Path) -> None:
+def _settle(place: BundlePlace) -> None:
     """Wait until nobody is in the middle of writing."""
-    seen = signature(folder)
+    seen = signature(place)
     while True:
         time.sleep(LOOK_SECONDS / 2)
-        now = signature(folder)
+        now = signature(place)
         if now == seen:
             return
         seen = now

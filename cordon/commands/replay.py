@@ -7,22 +7,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Final
 
 import click
 
-from cordon.commands.common import Duration, config_option, json_option
+from cordon.bundles import about, read_bundle
+from cordon.commands.common import Bundle, Duration, config_option, json_option
 from cordon.commands.kept import kept_inputs
 from cordon.config import Config
 from cordon.output import emit, good, printable, progress, table, warned
 from lineage.reader import SEARCH_STEP, LogReader, open_reader
 from lineage.record import decode
 from policies.admission import admit_now
-from policies.bundle import load_bundle
 from policies.embedded import EmbeddedEngine
 from policies.errors import BundleError
 from policies.replay import Replay, Report
+from policies.settings import BundlePlace
 
 _TITLES: Final[Mapping[str, str]] = {
     "refused": "newly refused",
@@ -33,7 +33,7 @@ _TITLES: Final[Mapping[str, str]] = {
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.argument("bundle", type=Bundle())
 @click.option("--since", type=Duration(), default="7d", show_default=True, help="How far back to begin.")
 @click.option("--until", type=Duration(), help="How far back to end; without it, now.")
 @click.option("--tenant", help="Only the calls of this tenant.")
@@ -43,7 +43,7 @@ _TITLES: Final[Mapping[str, str]] = {
 @config_option
 @json_option
 def replay(
-    bundle: Path,
+    bundle: BundlePlace,
     since: int,
     until: int | None,
     tenant: str | None,
@@ -58,8 +58,8 @@ def replay(
     Masked inputs of requests are kept beside the log (lineage.policy_inputs) as far as the bundle in force read
     them; what cannot be replayed is counted by its reason.
     """
-    settings = config.policy.model_copy(update={"bundle": bundle})
-    admission = admit_now(load_bundle(bundle), settings)
+    settings = about(config.policy, bundle)
+    admission = admit_now(read_bundle(settings), settings)
     if admission.bundle is None:
         raise BundleError(admission.errors)
     engine = EmbeddedEngine(admission.bundle, settings, admission.reads)

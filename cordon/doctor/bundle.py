@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cordon.bundles import read_bundle
 from cordon.config import Config
 from cordon.doctor.finding import Finding, fail, ok, warn
 from policies.admission import admit_now
-from policies.bundle import load_bundle
 from policies.errors import BundleError
 
 
@@ -16,7 +16,7 @@ def examine_bundle(config: Config) -> Iterator[Finding]:
     if not config.policy.push:
         return
     try:
-        bundle = load_bundle(config.policy.bundle)
+        bundle = read_bundle(config.policy)
     except BundleError as error:
         for problem in error.problems:
             yield fail("bundle", str(problem), "mend it; the running Cordon keeps the bundle before")

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Iterator
 
+from cordon.bundles import read_bundle
 from cordon.config import Config
 from cordon.doctor.finding import Finding, fail, ok, warn
 from gateway.credentials import CredentialError
 from gateway.policy_server import PolicyServer
 from gateway.sweep import Sweep
 from gateway.upstream import UpstreamPool
-from policies.bundle import load_bundle
 from policies.errors import BundleError
 from policies.opa.server import Server
 from policies.opa.wire import MAX_ANSWER, ServerError, Transport, read_about, read_plain, rule_target
@@ -50,13 +50,13 @@ async def _pushed(config: Config, server: Transport) -> Finding:
     took = (time.perf_counter() - began) * 1e3
     await Server(server).held()  # a token that may ask, but not look at policies, cannot push either
     try:
-        wanted = mark_of(load_bundle(config.policy.bundle), config.policy)
+        wanted = mark_of(await asyncio.to_thread(read_bundle, config.policy), config.policy)
     except BundleError:
         wanted = ""
     if not found.mark:
         return ok("opa", f"answers in {took:.1f} ms; it holds no bundle yet, and gets it when Cordon runs")
     if found.mark != wanted:
-        text = f"holds revision {found.revision[:16]}, which is not the bundle's as it lies in the folder"
+        text = f"holds revision {found.revision[:16]}, which is not the configured bundle as it is now"
         return warn(
             "opa", text, "if Cordon runs, see `cordon policy check` and the alerts; if another does, part the two"
         )

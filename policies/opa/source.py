@@ -1,7 +1,7 @@
-"""Keeps a worker's engine, the bundle's folder and the OPA server in step.
+"""Keeps a worker's engine, the bundle's source and the OPA server in step.
 
 A look every `reload_seconds`, or at once where a decision found the server without the bundle: is there another
-bundle in the folder, and does the server answer, with the bundle that is meant? What is missing there is pushed again.
+bundle, and does the server answer, with the bundle that is meant? What is missing there is pushed again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from lineage.metrics import Meter
 from policies.admission import Admission, admit
-from policies.bundle import Bundle, load_bundle, signature
+from policies.bundle import Bundle
 from policies.engine import PolicyEngine
 from policies.errors import BundleError, Problem
 from policies.opa.engine import Link, OpaEngine
@@ -22,6 +22,7 @@ from policies.opa.server import Server
 from policies.opa.wire import Decided, ServerError, Transport, read_about, read_plain, rule_target
 from policies.opa.wrapper import PACKAGE, Mark, mark_of
 from policies.settings import Policy
+from policies.source import LocalSource, Source
 from policies.verdicts import Verdicts
 
 _LOOK_SECONDS: Final = 2.0
@@ -46,8 +47,10 @@ class OpaSource:
         on_loaded: Callable[[PolicyEngine], None],
         on_rejected: Callable[[Sequence[Problem]], None],
         on_server: Callable[[str, str], None],
+        source: Source | None = None,
     ) -> None:
         self._settings = settings
+        self._source = (source or LocalSource(settings)) if settings.push else None
         self._verdicts = Verdicts(run_dir / "admitted")
         self._link = Link(settings, transport, meter)
         self._link.stale = self._wake
@@ -72,23 +75,35 @@ class OpaSource:
 
         A server that does not answer yet is waited for while calls are refused.
         """
-        if self._settings.push:
-            self._seen = await asyncio.to_thread(signature, self._settings.bundle)
-            bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
-            await self._attempt(self._take_up(bundle))
-        else:
+        if self._source is None:
             await self._attempt(self._probe())
+            return
+        await self._source.open()
+        self._seen = await self._source.look()
+        try:
+            bundle = await self._source.load()
+        except BundleError as error:
+            await self._attempt(self._adopt(error))
+            self._reject(error.problems)
+        else:
+            await self._attempt(self._take_up(bundle))
 
     async def run(self) -> None:
-        """Look at folder and server until cancelled."""
+        """Look at bundle and server until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            if self._source is not None:
+                group.create_task(self._source.run())
+            group.create_task(self._watch())
+
+    async def _watch(self) -> None:
         before = self._seen
         while True:
             await self._pause()
-            if self._settings.push:
-                now = await asyncio.to_thread(signature, self._settings.bundle)
+            if self._source is not None:
+                now = await self._source.look()
                 if now != self._seen and now == before:
                     self._seen = now
-                    await self._reload()
+                    await self._reload(self._source)
                 before = now
             try:
                 await self._attempt(self._probe())
@@ -110,9 +125,9 @@ class OpaSource:
     def _wake(self) -> None:
         self._woken.set()
 
-    async def _reload(self) -> None:
+    async def _reload(self, source: Source) -> None:
         try:
-            bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+            bundle = await source.load()
         except BundleError as error:
             self._reject(error.problems)
             return
@@ -130,18 +145,18 @@ class OpaSource:
     async def _probe(self) -> None:
         """Ask the server what it holds, and put the two in step again."""
         found = await self._look()
-        if not self._settings.push:
+        if self._source is None:
             self._load(found.revision)
         elif not found.mark:
             if self._bundle is not None:
                 await self._take_up(self._bundle, restore=True)
         elif self._link.current is None or found.mark != self._link.current.mark:
-            await self._follow(found)
+            await self._follow(found, self._source)
 
-    async def _follow(self, found: Decided) -> None:
-        """The server has another bundle: of another worker, which saw the folder's change first, or of a stranger."""
+    async def _follow(self, found: Decided, source: Source) -> None:
+        """The server has another bundle: of another worker, which saw the change first, or of a stranger."""
         try:
-            bundle = await asyncio.to_thread(load_bundle, self._settings.bundle)
+            bundle = await source.load(fresh=True)
         except BundleError:
             bundle = None
         if bundle is not None and (mark_of(bundle, self._settings) == found.mark or self._link.current is None):
@@ -183,6 +198,8 @@ class OpaSource:
                 self._seen = None  # to be tried again
             raise
         self._pushes["done"].inc()
+        if verdict.bundle is not None:
+            await asyncio.to_thread(self._verdicts.write_last, self._settings, verdict)
         self._bundle = bundle
         self._told = ()
         settings, reads = self._settings, verdict.reads
@@ -199,9 +216,16 @@ class OpaSource:
     async def _adopt(self, error: BundleError) -> None:
         """Go on with the bundle that the server has from before; raises `error` where it has none."""
         found = await self._look()
-        if not found.mark:
+        if not found.mark or not await self._was_verified(found.mark):
             raise error
         self._put_in_force(Mark(found.mark, found.revision))
+
+    async def _was_verified(self, mark: str) -> bool:
+        """Whether the bundle with this mark was taken up under the same key, where one is asked for."""
+        if self._settings.verification is None:
+            return True
+        last = await asyncio.to_thread(self._verdicts.read_last, self._settings)
+        return last is not None and last.bundle is not None and mark_of(last.bundle, self._settings) == mark
 
     def _put_in_force(self, mark: Mark) -> None:
         if mark != self._link.current:
