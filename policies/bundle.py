@@ -18,7 +18,7 @@ from typing import Final
 
 import orjson
 
-from policies.datafiles import read_json, read_yaml
+from policies.datafiles import MAX_DEPTH, read_json, read_yaml
 from policies.errors import BundleError, Problem
 from policies.result import TOKENISE
 from policies.settings import Verification
@@ -82,17 +82,29 @@ def load_bundle(place: Path | str, verification: Verification | None = None) -> 
 
 
 def bundle_of_archive(archive: bytes, label: str, verification: Verification | None = None) -> Bundle:
-    """The bundle in a .tar.gz, as `load_bundle` makes it."""
+    """The bundle in a .tar.gz, as `load_bundle` makes it.
+
+    OPA reads hidden files of an archive, though not all of a folder: such a one is refused, not read otherwise.
+    """
     files = unpack(archive)
+    served = _served(files)
+    hidden = [path for path in files.keys() - served.keys() if _meant(PurePosixPath(path))]
+    if hidden:
+        place = ascii(min(hidden))[1:-1][:200]
+        raise BundleError([Problem(place, 0, 0, "hidden", "the file is hidden", "take it out, or rename it")])
     if verification is not None:
         verify(files, verification)
-    return make_bundle(_served(files), label)
+    return make_bundle(served, label)
 
 
 def read_all(place: Path) -> dict[str, bytes]:
     """Every file of a folder or a .tar.gz, hidden ones and a signatures file among them."""
     root = _resolved(place)
     return unpack(_read(root, place.name, MAX_BUNDLE)) if root.is_file() else read_files(place, everything=True)
+
+
+def _meant(path: PurePosixPath) -> bool:
+    return path.name.endswith(".rego") or path.name in _DATA_READERS
 
 
 def _served(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -220,7 +232,10 @@ def _text(path: str, content: bytes) -> str:
 
 def _place(data: dict[str, object], path: str, value: object) -> None:
     """Merge a data file's value into `data` at its folder's path, as OPA does: objects merge, all else conflicts."""
-    for part in reversed(PurePosixPath(path).parent.parts):
+    folders = PurePosixPath(path).parent.parts
+    if len(folders) > MAX_DEPTH:
+        raise BundleError([Problem(path, 0, 0, "data", f"below more than {MAX_DEPTH} folders", "place it higher")])
+    for part in reversed(folders):
         value = {part: value}
     if not isinstance(value, dict):
         raise BundleError([Problem(path, 1, 0, "data", "the top of the data is not an object", "wrap it in one")])
@@ -242,5 +257,11 @@ def _merge(into: dict[str, object], value: dict[str, object], path: str, at: str
 
 def _manifest_label(text: str, label: str) -> str:
     value = read_json(".manifest", text)
-    revision = value.get("revision") if isinstance(value, dict) else None
+    facts = value if isinstance(value, dict) else {}
+    by_file = facts.get("file_rego_versions")
+    for version in (facts.get("rego_version"), *(by_file.values() if isinstance(by_file, dict) else (by_file,))):
+        if version is not None and (version != 1 or isinstance(version, bool)):
+            remedy = "build it without --v0-compatible, from Rego of version 1"
+            raise BundleError([Problem(".manifest", 0, 0, "rego_version", "the Rego is not of version 1", remedy)])
+    revision = facts.get("revision")
     return revision[:128] if isinstance(revision, str) and revision.isprintable() and revision else label

@@ -137,7 +137,8 @@ class DownloadedSource:
             content = error.problems
         self._long = answer.content_type.partition(";")[0].strip().lower() == LONG_POLL_TYPE
         usable = len(answer.etag) <= MAX_ETAG and answer.etag.isascii() and answer.etag.isprintable()
-        self._etag = answer.etag if usable else ""
+        # What is refused is asked for anew, since the key's file may change as well.
+        self._etag = answer.etag if usable and isinstance(content, Bundle) else ""
         same = (
             isinstance(content, Bundle) and isinstance(self._content, Bundle) and content.digest == self._content.digest
         )
@@ -151,6 +152,6 @@ class DownloadedSource:
 def _refuse(status: int) -> NoReturn:
     if status in {401, 403}:
         raise DownloadError(f"the server refused Cordon itself ({status}); see policy.download.credential")
-    if 300 <= status < 400:
+    if 300 <= status < 400 and status != 304:
         raise DownloadError(f"the server points elsewhere ({status}), which is not followed; name that address itself")
     raise DownloadError(f"the server answered {status}")

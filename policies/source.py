@@ -43,8 +43,11 @@ class LocalSource:
         """Nothing is held open."""
 
     async def look(self) -> object:
-        """Names, times and sizes of the files."""
-        return await asyncio.to_thread(signature, self._place, everything=self._verification is not None)
+        """Names, times and sizes of the files, that with the key among them."""
+        if self._verification is None:
+            return await asyncio.to_thread(signature, self._place)
+        files = await asyncio.to_thread(signature, self._place, everything=True)
+        return files, await asyncio.to_thread(signature, self._verification.key)
 
     async def load(self, *, fresh: bool = False) -> Bundle:
         """Read it as it lies there now."""

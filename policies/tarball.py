@@ -21,6 +21,9 @@ MAX_FILE: Final = 1_048_576
 MAX_BUNDLE: Final = 16_777_216
 MAX_ENTRIES: Final = 4 * MAX_FILES
 """Most headers in an archive: files, folders and the headers that carry long names."""
+MAX_PATH: Final = 1_024
+MAX_HEADER: Final = 65_536
+"""Most bytes of a header that says something of the next one."""
 
 _BLOCK: Final = 512
 _MAX_TAR: Final = MAX_BUNDLE + MAX_ENTRIES * 2 * _BLOCK
@@ -31,6 +34,7 @@ _FOLDER: Final = b"5"
 _PAX: Final = b"x"
 _PAX_GLOBAL: Final = b"g"
 _LONG_NAME: Final = b"L"
+_ABOUT_NEXT: Final = (_PAX, _PAX_GLOBAL, _LONG_NAME)
 
 
 class _Entry(NamedTuple):
@@ -106,6 +110,8 @@ def _entries(tar: bytes) -> Iterator[_Entry]:
         length = given if size is None or kind not in _FILE else size
         at += _BLOCK
         content = tar[at : at + length]
+        if kind in _ABOUT_NEXT and length > MAX_HEADER:
+            _refuse(".", f"a header of the archive is longer than {MAX_HEADER} bytes", "build it anew")
         if length > MAX_FILE:
             _refuse(_shown(name or _name(header)), f"the file is larger than {MAX_FILE} bytes", "split it")
         if len(content) < length:
@@ -124,7 +130,7 @@ def _entries(tar: bytes) -> Iterator[_Entry]:
             name, size = b"", None
         else:
             _refuse(_shown(name or _name(header)), "is neither a file nor a folder", "put in the file itself, no link")
-    if len(tar) - at < 2 * _BLOCK or any(tar[at:]) or name or size is not None:
+    if len(tar) - at < 2 * _BLOCK or tar.count(0, at) < len(tar) - at or name or size is not None:
         _refuse(".", "the archive does not end as it should", "fetch or build it anew")
 
 
@@ -170,6 +176,8 @@ def _decimal(text: bytes) -> int:
 
 def _path(name: bytes, *, folder: bool) -> str:
     """The path in a name, without the `/` or `./` that may stand in front of it."""
+    if len(name) > MAX_PATH:
+        _refuse(_shown(name), f"the name is longer than {MAX_PATH} bytes", "name the file otherwise")
     try:
         text = name.decode()
     except UnicodeDecodeError:

@@ -48,7 +48,8 @@ class Verdicts:
     def read_last(self, settings: Policy) -> Admission | None:
         """The bundle that was in force when a process of the same parent was here before, or None.
 
-        A worker that is started again goes on with it while the folder holds one that is refused.
+        A worker that is started again goes on with it while the folder holds one that is refused. Of a bundle on a
+        server it is the one before whoever the parent was, so that Cordon starts while that server is away.
         """
         try:
             if not self._private():
@@ -105,7 +106,8 @@ class Verdicts:
 
     def _last(self, settings: Policy) -> Path:
         parts = [str(settings.bundle), fingerprint(settings.verification), *asked_rules(settings), _examiner()]
-        return self._folder / f"last-{os.getppid()}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.json"
+        since = "server" if isinstance(settings.bundle, str) else os.getppid()
+        return self._folder / f"last-{since}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.json"
 
 
 @cache
