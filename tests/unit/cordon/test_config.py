@@ -150,7 +150,7 @@ def test_two_listeners_cannot_share_an_address(tmp_path: Path) -> None:
 
 def test_a_bundle_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert problems(tmp_path, "policy:\n  bundle: none\n") == [
-        f"cordon.yaml:2: policy.bundle: {tmp_path}/none is not a directory with a policy bundle"
+        f"cordon.yaml:2: policy.bundle: {tmp_path}/none is not a directory or an archive with a policy bundle"
     ]
 
 

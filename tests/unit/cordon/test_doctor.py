@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
 import sqlite3
 import time
@@ -16,6 +18,7 @@ from cordon.doctor.examine import examine
 from cordon.doctor.finding import Finding
 from lineage.local import open_log
 from lineage.record import encode
+from tests.support.bundles import CONTENT, bundle_host, write_keys
 from tests.support.certificates import Authority, save, write_certificate
 from tests.support.cli import ROOT, Installation
 from tests.support.gateway import free_ports
@@ -229,3 +232,22 @@ def test_a_check_that_breaks_is_a_finding_itself(cordon: Installation, monkeypat
     finding = only(cordon, "disk")
     assert (finding.level, finding.text) == ("fail", "could not be checked: ZeroDivisionError: division by zero")
     assert findings(cordon, "bundle")
+
+
+def test_it_says_who_vouches_for_the_bundle(cordon: Installation) -> None:
+    assert findings(cordon, "signature") == []
+    private, public = write_keys(cordon.directory)
+    bundle = Path(shutil.copytree(ROOT / "policies/bundles/starter", cordon.directory / "signed"))
+    verified = f"policy: {{bundle: {bundle}, verification: {{key: {public}}}}}"
+    cordon.file.write_text(re.sub("policy: .*", verified, cordon.file.read_text()))
+    assert "the bundle is not signed" in only(cordon, "bundle").text
+    assert cordon("policy", "sign", str(bundle), "--key", str(private)).code == 0
+    assert only(cordon, "signature").level == "ok"
+    assert str(public) in only(cordon, "signature").text
+    with bundle_host(CONTENT) as host:
+        cordon.file.write_text(re.sub("policy: .*", f"policy: {{bundle: '{host.url}'}}", cordon.file.read_text()))
+        assert only(cordon, "signature").level == "warn"
+        assert only(cordon, "bundle").level == "ok"
+        host.put(CONTENT, 503)
+        assert "the server answered 503" in only(cordon, "bundle").text
+        assert only(cordon, "bundle").level == "fail"

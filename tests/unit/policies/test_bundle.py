@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from policies import bundle as bundles
-from policies.bundle import MAX_FILE, load_bundle, make_bundle, read_files, signature
+from policies.bundle import MAX_FILE, bundle_of_archive, load_bundle, make_bundle, read_all, read_files, signature
+from policies.datafiles import MAX_DEPTH
 from policies.errors import BundleError, Problem
+from policies.settings import Verification
+from policies.signatures import SIGNATURES, sign
+from policies.tarball import pack
+from tests.support.bundles import write_keys
 from tests.support.policies import MINIMAL, STARTER, write
 
 
@@ -157,7 +163,68 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "nowhere").code == "missing"
     file = tmp_path / "file"
     file.write_text("x")
-    assert refused(file).code == "missing"
+    assert refused(file).code == "archive"
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [{"rego_version": 0}, {"rego_version": True}, {"rego_version": "1"}, {"rego_version": 2},
+     {"rego_version": 1, "file_rego_versions": {"*/old.rego": 0}}, {"file_rego_versions": [0]}],
+)  # fmt: skip
+def test_rego_of_another_version_is_refused(manifest: dict[str, object]) -> None:
+    with pytest.raises(BundleError, match=r"\.manifest: the Rego is not of version 1"):
+        make_bundle({"a.rego": b"package a\n", ".manifest": json.dumps(manifest).encode()})
+
+
+def test_rego_that_says_that_it_is_of_version_1_is_served() -> None:
+    manifest = {"rego_version": 1, "file_rego_versions": {"*/new.rego": 1}, "revision": "r1"}
+    assert make_bundle({"a.rego": b"package a\n", ".manifest": json.dumps(manifest).encode()}).label == "r1"
+
+
+def test_data_below_too_many_folders_is_refused() -> None:
+    place = "d/" * MAX_DEPTH
+    assert make_bundle({"a.rego": b"package a\n", f"{place}data.json": b'{"x": 1}'}).modules
+    with pytest.raises(BundleError, match="more than 64 folders"):
+        make_bundle({"a.rego": b"package a\n", f"{place}d/data.json": b'{"x": 1}'})
+
+
+# Archives
+
+
+def test_an_archive_is_the_same_bundle_as_its_folder(tmp_path: Path) -> None:
+    files = MINIMAL | {"more/data.json": '{"x": 1}', "a_test.rego": "package a_test", ".manifest": '{"revision": "r1"}'}
+    archive = tmp_path / "bundle.tar.gz"
+    archive.write_bytes(pack({path: text.encode() for path, text in files.items()} | {"README": b"hello"}))
+    found = load_bundle(archive)
+    assert found == load_bundle(write(tmp_path / "bundle", files))
+    assert (found.label, found.data) == ("r1", {"more": {"x": 1}})
+    assert set(read_all(archive)) == {*files, "README"}
+    link = tmp_path / "latest.tar.gz"
+    link.symlink_to(archive)
+    assert load_bundle(link).digest == found.digest
+
+
+@pytest.mark.parametrize("place", [".hidden.rego", ".git/a.rego", "a/.b/data.json", "..data.rego/x_test.rego"])
+def test_hidden_policy_in_an_archive_which_opa_would_read_is_refused(place: str) -> None:
+    with pytest.raises(BundleError, match=r"the file is hidden; take it out"):
+        bundle_of_archive(pack({"a.rego": b"package a\n", place: b"{}"}), "x")
+    assert bundle_of_archive(pack({"a.rego": b"package a\n", ".git/config": b"", ".notes": b""}), "x").modules
+
+
+def test_a_bundle_on_a_server_is_not_read_from_the_disk() -> None:
+    with pytest.raises(BundleError, match="has to be downloaded"):
+        load_bundle("https://bundles.example/cordon.tar.gz")
+
+
+def test_a_signed_folder_counts_every_file_and_serves_what_it_always_did(tmp_path: Path) -> None:
+    private, public = write_keys(tmp_path)
+    folder = write(tmp_path / "bundle", MINIMAL | {".git/config": "", "README": ""})
+    unsigned = load_bundle(folder)
+    (folder / SIGNATURES).write_bytes(sign(read_all(folder), private))
+    assert load_bundle(folder, Verification(key=public)) == unsigned
+    (folder / ".git/config").write_text("changed")
+    with pytest.raises(BundleError, match=r"\.git/config: was changed"):
+        load_bundle(folder, Verification(key=public))
 
 
 def test_text_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from policies import reloading
 from policies.admission import Admission, admit
-from policies.bundle import Bundle
+from policies.bundle import Bundle, make_bundle
 from policies.engine import Moment, PolicyEngine
 from policies.errors import BundleError, Problem
 from policies.reloading import Reloader
-from policies.settings import Policy
+from policies.settings import Policy, Verification
+from tests.support.bundles import CONTENT, write_keys
 from tests.support.policies import MINIMAL, write
 
 DENIES = 'package cordon.request\n\ndecision := {"allow": false}\n'
@@ -270,5 +271,65 @@ def test_a_first_start_on_a_refused_bundle_is_refused(tmp_path: Path) -> None:
         watched = Watched(write(tmp_path / "bundle", {"request.rego": BROKEN}), tmp_path / "run")
         with pytest.raises(BundleError):
             await watched.reloader.start()
+
+    asyncio.run(scene())
+
+
+# A bundle on a server
+
+
+class Held:
+    """A source that holds a bundle, or none because its server is away."""
+
+    def __init__(self) -> None:
+        self.bundle: Bundle | None = None
+
+    async def open(self) -> None:
+        """Nothing is held open."""
+
+    async def look(self) -> object:
+        return self.bundle and self.bundle.digest
+
+    async def load(self, *, fresh: bool = False) -> Bundle:
+        if self.bundle is None:
+            raise BundleError([Problem("https://x/y", 0, 0, "download", "could not be downloaded")])
+        return self.bundle
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+def test_without_its_server_the_first_start_fails_and_a_later_one_goes_on_with_the_last_good_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, public = write_keys(tmp_path)
+    told: list[Sequence[Problem]] = []
+    loaded: list[str] = []
+
+    def reloader(source: Held) -> Reloader:
+        settings = Policy(bundle="https://x/y", verification=Verification(key=public), reload_seconds=0.02)
+        return Reloader(
+            settings, tmp_path / "run", source=source, on_rejected=told.append,
+            on_loaded=lambda engine: loaded.append(engine.revision),
+        )  # fmt: skip
+
+    async def scene() -> None:
+        source = Held()
+        with pytest.raises(BundleError, match="could not be downloaded"):
+            await reloader(source).start()
+        source.bundle = make_bundle(CONTENT)
+        first = reloader(source)
+        await first.start()
+        first.close()
+        monkeypatch.setattr("os.getppid", lambda: 1)  # all of Cordon was started again
+        source.bundle = None
+        second = reloader(source)
+        await second.start()
+        assert second.engine.revision == loaded[0]
+        assert [problems[0].code for problems in told] == ["download"]
+        second.close()
+        public.write_bytes(write_keys(tmp_path, "EdDSA", "other")[1].read_bytes())
+        with pytest.raises(BundleError, match="could not be downloaded"):
+            await reloader(source).start()
 
     asyncio.run(scene())

@@ -12,8 +12,9 @@ import pytest
 from policies import verdicts
 from policies.admission import Admission
 from policies.errors import Problem
-from policies.settings import Policy
+from policies.settings import Policy, Verification
 from policies.verdicts import KEPT, Verdicts
+from tests.support.bundles import write_keys
 from tests.support.policies import SETTINGS, bundle
 
 BUNDLE = bundle()
@@ -132,3 +133,46 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
 def test_what_is_kept_is_json(kept: Verdicts, tmp_path: Path) -> None:
     (file,) = (tmp_path / "admitted").iterdir()
     assert set(json.loads(file.read_text())) == {"problems", "modules", "costs", "reads"}
+
+
+# The bundle that was in force last
+
+
+def known(kept: Verdicts, settings: Policy) -> bool:
+    return kept.read_last(settings) is not None
+
+
+def test_the_last_bundle_of_a_folder_is_for_processes_of_the_same_parent(kept: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.write_last(SETTINGS, VERDICT)
+    assert known(kept, SETTINGS)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert not known(kept, SETTINGS)
+
+
+def test_the_last_bundle_of_a_server_outlives_its_parent(kept: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Policy(bundle="https://bundles.example/a.tar.gz")
+    kept.write_last(settings, VERDICT)
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert known(kept, settings)
+    assert not known(kept, Policy(bundle="https://bundles.example/b.tar.gz"))
+
+
+def test_the_last_bundle_counts_for_the_key_that_it_was_verified_by(kept: Verdicts, tmp_path: Path) -> None:
+    def policy(**names: str) -> Policy:
+        return Policy(bundle="https://bundles.example/a.tar.gz", verification=Verification(key=public, **names))
+
+    public, other = write_keys(tmp_path)[1], write_keys(tmp_path, "EdDSA", "other")[1]
+    kept.write_last(Policy(bundle="https://bundles.example/a.tar.gz"), VERDICT)
+    assert not known(kept, policy())
+    kept.write_last(policy(), VERDICT)
+    assert known(kept, policy())
+    assert not known(kept, policy(scope="x"))
+    assert not known(kept, policy(key_id="x"))
+    content = public.read_bytes()
+    public.write_bytes(other.read_bytes())
+    assert not known(kept, policy())
+    public.unlink()
+    assert not known(kept, policy())
+    kept.write_last(policy(), VERDICT)
+    public.write_bytes(content)
+    assert known(kept, policy())
