@@ -112,4 +112,5 @@ class Reloader:
             self._on_loaded(self.engine)
 
     def close(self) -> None:
-        """Nothing is held open; the caller cancels `run`."""
+        """Let go of the engine, in the thread that it belongs to; the caller cancels `run`."""
+        self.__dict__.pop("engine", None)
