@@ -40,7 +40,9 @@ def examine_bundle(config: Config) -> Iterator[Finding]:
 def _origin(policy: Policy, bundle: Bundle) -> Iterator[Finding]:
     """Who vouches for it."""
     if policy.verification is not None:
-        yield ok("signature", f"revision {bundle.revision} is as it was signed, by the key of {policy.verification.key}")
+        yield ok(
+            "signature", f"revision {bundle.revision} is as it was signed, by the key of {policy.verification.key}"
+        )
     elif isinstance(policy.bundle, str):
         text = f"nobody signs the bundle of {policy.bundle}: whoever may write there decides what passes"
         yield warn("signature", text, "sign it (cordon policy sign), and set policy.verification")

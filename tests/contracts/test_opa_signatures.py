@@ -53,7 +53,9 @@ def bundle(tmp_path: Path) -> Path:
 def test_an_archive_that_opa_signs_verifies_here(bundle: Path, tmp_path: Path, algorithm: str) -> None:
     private, public = write_keys(tmp_path, algorithm)
     archive = tmp_path / "bundle.tar.gz"
-    run = opa("build", "-b", bundle, "-o", archive, "--signing-key", private, "--signing-alg", algorithm, "--revision", "r7")
+    run = opa(
+        "build", "-b", bundle, "-o", archive, "--signing-key", private, "--signing-alg", algorithm, "--revision", "r7"
+    )
     assert run.returncode == 0, run.stderr
     found = load_bundle(archive, Verification(key=public))
     assert found.label == "r7"

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from policies.settings import Policy
 from tests.support.gateway import ROOT, cordon
 from tests.support.pages import blocks, outputs, typed
 from tests.support.servers import require_binary
@@ -102,6 +104,7 @@ def test_what_the_page_restores_verifies_and_has_the_tenant_erased_again(keeping
 
 @pytest.fixture(scope="module")
 def author(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    require_binary("openssl")
     with typed("docs/guides/policy-author.md", tmp_path_factory.mktemp("a")) as printed:
         yield printed
 
@@ -172,6 +175,19 @@ def test_the_changed_data_fail_the_starters_own_test(author: list[str]) -> None:
     assert "is admitted" in author[10]
     assert re.search(r"redaction_test\.rego:\d+: .*test_personal_data_is_masked_where_the_us_are_possible", author[10])
     assert "exit code 1" in author[10]
+
+
+def test_what_is_signed_verifies_and_what_was_changed_does_not(author: list[str]) -> None:
+    assert "policies/bundles/starter are signed in starter.tar.gz" in author[11]
+    assert "starter.tar.gz is as it was signed" in author[11]
+    assert all(line in author[11] for line in outputs("docs/guides/policy-author.md")[-1].splitlines())
+    assert "altered is refused\nexit code 1" in author[11]
+
+
+def test_the_configuration_of_a_signed_bundle_is_one() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/guides/policy-author.md").read_text(), re.DOTALL)
+    policy = Policy(**yaml.safe_load(block)["policy"])
+    assert policy.verification is not None
 
 
 # The SOC analyst

@@ -13,7 +13,9 @@ from policies.errors import BundleError
 from policies.tarball import MAX_FILE, pack, unpack
 from tests.support.bundles import archive_of
 
-PART = st.text(st.characters(codec="utf-8", exclude_characters="/\\", exclude_categories=["C", "Z"]), min_size=1, max_size=40)
+PART = st.text(
+    st.characters(codec="utf-8", exclude_characters="/\\", exclude_categories=["C", "Z"]), min_size=1, max_size=40
+)
 PATHS = st.lists(PART.filter(lambda part: part not in {".", ".."}), min_size=1, max_size=4).map("/".join)
 FILES = st.dictionaries(PATHS, st.binary(max_size=1500), max_size=6).filter(
     lambda files: not any(other.startswith(f"{path}/") for path in files for other in files)

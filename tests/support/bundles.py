@@ -26,7 +26,9 @@ LONG_POLL: Final = "application/vnd.openpolicyagent.bundles"
 
 
 @cache
-def private_key(algorithm: str, name: str = "") -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey:
+def private_key(
+    algorithm: str, name: str = ""
+) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey:
     """A key for the algorithm; another `name`, another key."""
     if algorithm == "RS256":
         return rsa.generate_private_key(65_537, 2048)
@@ -61,6 +63,13 @@ def archive_of(*entries: tarfile.TarInfo | tuple[str, bytes], form: int = tarfil
     return target.getvalue()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that has gone is none of the test's concern."""
+
+
 class BundleHost:
     """A bundle server: one archive with its ETag, requests held open for news, and faults to switch on."""
 
@@ -82,8 +91,7 @@ class BundleHost:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/bundles/cordon.tar.gz"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

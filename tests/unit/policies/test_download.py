@@ -54,10 +54,14 @@ class Script:
 class Looked:
     """A source over such a script."""
 
-    def __init__(self, *answers: Fetched | DownloadError, verification: Verification | None = None, **options: object) -> None:
+    def __init__(
+        self, *answers: Fetched | DownloadError, verification: Verification | None = None, **options: object
+    ) -> None:
         self.script = Script(*answers)
         self.meter = Meter("test")
-        settings = Policy(bundle=URL, verification=verification, download=Download.model_validate(options), reload_seconds=0.01)
+        settings = Policy(
+            bundle=URL, verification=verification, download=Download.model_validate(options), reload_seconds=0.01
+        )
         self.source = DownloadedSource(settings, self.script, self.meter)
 
     async def problem(self) -> str:
@@ -196,7 +200,9 @@ def test_a_key_that_is_renewed_in_its_file_is_taken_up(tmp_path: Path) -> None:
     public.write_bytes(other.read_bytes())
 
     async def play() -> None:
-        looked = Looked(answer(signed(CONTENT, private)), answer(signed(CONTENT, private)), verification=Verification(key=public))
+        looked = Looked(
+            answer(signed(CONTENT, private)), answer(signed(CONTENT, private)), verification=Verification(key=public)
+        )
         await looked.source.open()
         assert "not good by the configured key" in await looked.problem()
         public.write_bytes(renewed)
@@ -243,7 +249,9 @@ async def run_out(looked: Looked) -> None:
         await running
 
 
-def paused(monkeypatch: pytest.MonkeyPatch, answers: Sequence[Fetched | DownloadError], **options: object) -> tuple[list[float], Looked]:
+def paused(
+    monkeypatch: pytest.MonkeyPatch, answers: Sequence[Fetched | DownloadError], **options: object
+) -> tuple[list[float], Looked]:
     pauses = Pauses(monkeypatch)
 
     async def play() -> Looked:
@@ -262,19 +270,28 @@ def test_a_server_that_does_not_wait_is_asked_at_its_interval(monkeypatch: pytes
 
 
 def test_a_server_that_waits_is_asked_at_once_and_one_that_only_says_so_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = [answer(CONTENT, kind=f"{LONG_POLL_TYPE}; x=y"), answer(OTHER, '"2"', LONG_POLL_TYPE), status(304), status(304)]
+    answers = [
+        answer(CONTENT, kind=f"{LONG_POLL_TYPE}; x=y"),
+        answer(OTHER, '"2"', LONG_POLL_TYPE),
+        status(304),
+        status(304),
+    ]
     seconds, looked = paused(monkeypatch, answers, poll_seconds=7, wait_seconds=20)
     assert seconds == [0.01, 0.01, 7, 7]
     assert [wait for _, wait in looked.script.asked] == [0, 20, 20, 20, 20]
 
 
 def test_long_polling_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds, looked = paused(monkeypatch, [answer(CONTENT, kind=LONG_POLL_TYPE), status(304)], poll_seconds=7, wait_seconds=0)
+    seconds, looked = paused(
+        monkeypatch, [answer(CONTENT, kind=LONG_POLL_TYPE), status(304)], poll_seconds=7, wait_seconds=0
+    )
     assert seconds == [7, 7]
     assert {wait for _, wait in looked.script.asked} == {0}
 
 
-def test_a_server_that_fails_is_asked_ever_less_often_and_soon_again_once_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_fails_is_asked_ever_less_often_and_soon_again_once_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     answers = [answer(CONTENT), *[status(503)] * 9, status(304), status(503)]
     seconds, looked = paused(monkeypatch, answers, poll_seconds=7)
     assert seconds == [7, 1, 2, 4, 8, 16, 32, 60, 60, 60, 7, 1]

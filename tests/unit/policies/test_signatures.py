@@ -116,7 +116,9 @@ def test_any_change_is_refused(
     assert said in refused(change(files), trusted)
 
 
-def test_an_algorithm_that_the_token_chooses_counts_nothing(files: Files, trusted: Verification, tmp_path: Path) -> None:
+def test_an_algorithm_that_the_token_chooses_counts_nothing(
+    files: Files, trusted: Verification, tmp_path: Path
+) -> None:
     payload = token(files).split(".")[1]
     public = trusted.key.read_bytes()
 
@@ -137,7 +139,9 @@ def test_an_algorithm_that_the_token_chooses_counts_nothing(files: Files, truste
         forged({"alg": "HS256"}, public),
         forged({"alg": "HS256"}, public.strip()),
         forged({"alg": "HS256"}, b""),
-        jws.serialize_compact({"alg": "ES256", "jwk": embedded}, base64.urlsafe_b64decode(payload + "=="), ECKey(own, own)),  # type: ignore[arg-type]
+        jws.serialize_compact(
+            {"alg": "ES256", "jwk": embedded}, base64.urlsafe_b64decode(payload + "=="), ECKey(own, own)
+        ),  # type: ignore[arg-type]
         forged({"alg": "ES256", "x5c": ["junk"], "jku": "https://attacker.example"}, b"x"),
         forged({"alg": "ES256", "crit": ["x"], "x": 1}, b"x"),
     ]
@@ -203,7 +207,9 @@ def test_what_is_signed_must_be_a_list_of_these_files(files: Files, trusted: Ver
 
 
 def test_broken_hashes_are_not_taken(files: Files, trusted: Verification) -> None:
-    verify(with_tokens(files, claimed({"files": [e | {"hash": str(e["hash"]).upper()} for e in listed(files)]})), trusted)
+    verify(
+        with_tokens(files, claimed({"files": [e | {"hash": str(e["hash"]).upper()} for e in listed(files)]})), trusted
+    )
     for name in ("MD5", "SHA-1", ""):
         said = refused(with_tokens(files, claimed({"files": listed(files, algorithm=name)})), trusted)
         assert f"the hash '{name}' is not taken; sign with SHA-256" in said
@@ -281,9 +287,11 @@ def test_keys_that_cannot_be_used_are_named_and_not_shown(tmp_path: Path) -> Non
 
 
 def test_signing_needs_a_private_key_without_a_passphrase(tmp_path: Path) -> None:
-    private, public = write_keys(tmp_path)
+    public = write_keys(tmp_path)[1]
     locked = tmp_path / "locked"
-    encrypted = private_key("EdDSA").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    encrypted = private_key("EdDSA").private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
     locked.write_bytes(encrypted)
     for file in (public, locked):
         with pytest.raises(SigningError, match="no private key in PEM without a passphrase"):

@@ -57,7 +57,9 @@ END = bytes(1024)
 @pytest.mark.parametrize("front", ["", "/", "./"])
 def test_files_come_out_as_they_went_in(form: int, front: str) -> None:
     entries = [(front + path, content) for path, content in FILES.items()]
-    assert unpack(archive_of(entry("./", tarfile.DIRTYPE), entry("deep", tarfile.DIRTYPE), *entries, form=form)) == FILES
+    assert (
+        unpack(archive_of(entry("./", tarfile.DIRTYPE), entry("deep", tarfile.DIRTYPE), *entries, form=form)) == FILES
+    )
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -97,7 +99,8 @@ def _named(name: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, b"7", b"S", b"K", b"?"]
+    "kind",
+    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, b"7", b"S", b"K", b"?"],
 )
 def test_anything_but_files_and_folders_is_refused(kind: bytes) -> None:
     assert "is neither a file nor a folder" in refused(raw(blocks=header("link.rego", kind=kind) + END))
@@ -142,22 +145,26 @@ def test_a_pax_header_that_is_vast_or_deep_costs_nothing() -> None:
     assert unpack(archive_of((deep, b"x"))) == {deep: b"x"}
 
 
-@pytest.mark.parametrize("size", [b"77777777777\0", b"-0000000001\0", b"\x80" + bytes(10) + b"\1", b"\xff" * 12, b"0x1         "])
+@pytest.mark.parametrize(
+    "size", [b"77777777777\0", b"-0000000001\0", b"\x80" + bytes(10) + b"\1", b"\xff" * 12, b"0x1         "]
+)
 def test_a_size_that_lies_is_refused(size: bytes) -> None:
     refused(raw(blocks=header("a", b"x", size=size) + END))
 
 
 @pytest.mark.parametrize(
     "record",
-    [b"9999 path=x\n", b"0 path=x\n", b"8 path=x", b"path=x\n", b"10 path=xy", b"5 =x\n\0", b"11 path=xy\0", b"7 path\n",
-     b"9 path=x\n9 path=y\n", b"11 size=-1\n", b"13 size=+0x1\n"],
+    [b"9999 path=x\n", b"0 path=x\n", b"8 path=x", b"path=x\n", b"10 path=xy", b"5 =x\n\0", b"11 path=xy\0",
+     b"7 path\n", b"9 path=x\n9 path=y\n", b"11 size=-1\n", b"13 size=+0x1\n"],
 )  # fmt: skip
 def test_a_broken_pax_record_is_refused(record: bytes) -> None:
     assert "header" in refused(raw(blocks=header("pax", record, b"x") + header("a") + END))
 
 
 def test_a_pax_size_and_path_count_for_the_next_file_alone() -> None:
-    blocks = header("pax", b"9 path=x\n10 size=3\n", b"x") + header("a", b"abc", size=b"00000000000\0") + header("b", b"z")
+    blocks = (
+        header("pax", b"9 path=x\n10 size=3\n", b"x") + header("a", b"abc", size=b"00000000000\0") + header("b", b"z")
+    )
     assert unpack(raw(blocks=blocks + END)) == {"x": b"abc", "b": b"z"}
 
 

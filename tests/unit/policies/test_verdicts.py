@@ -142,7 +142,9 @@ def known(kept: Verdicts, settings: Policy) -> bool:
     return kept.read_last(settings) is not None
 
 
-def test_the_last_bundle_of_a_folder_is_for_processes_of_the_same_parent(kept: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_bundle_of_a_folder_is_for_processes_of_the_same_parent(
+    kept: Verdicts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept.write_last(SETTINGS, VERDICT)
     assert known(kept, SETTINGS)
     monkeypatch.setattr(os, "getppid", lambda: 1)
