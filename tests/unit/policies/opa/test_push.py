@@ -13,11 +13,14 @@ import httpx
 import pytest
 
 from policies.admission import admit_now
-from policies.bundle import load_bundle
+from policies.bundle import load_bundle, read_all
 from policies.embedded import EmbeddedEngine
 from policies.engine import Moment
 from policies.errors import BundleError, PolicyError
 from policies.result import RequestDecision
+from policies.settings import Verification
+from policies.signatures import SIGNATURES, sign
+from tests.support.bundles import write_keys
 from tests.support.opa import asking, bundle_folder, opa_server
 from tests.support.policies import MINIMAL, SETTINGS, STARTER, answer_document, ask, ask_answer, request_document, write
 
@@ -219,3 +222,28 @@ def test_the_starter_bundle_is_taken_and_decides_as_the_embedded_engine(tmp_path
     found = asyncio.run(remote(documents))
     assert found == expected
     assert {each.allow for each in expected if isinstance(each, RequestDecision)} == {True, False}
+
+
+def test_what_the_server_holds_is_adopted_only_where_it_was_verified_by_the_same_key(tmp_path: Path) -> None:
+    private, public = write_keys(tmp_path)
+    folder = bundle_folder(tmp_path / "bundle")
+    (folder / SIGNATURES).write_bytes(sign(read_all(folder), private))
+    verification = Verification(key=public)
+
+    async def scene(url: str) -> None:
+        async with asking(url, folder, tmp_path / "run", watch=False, verification=verification) as first:
+            assert await first.allows()
+        (folder / "request.rego").write_text("package cordon.request\n")
+        async with asking(url, folder, tmp_path / "run", watch=False, verification=verification) as second:
+            assert await second.allows()
+            assert second.rejected[0][0].code == "signature"
+        with pytest.raises(BundleError, match="was changed after it was signed"):
+            async with asking(url, folder, tmp_path / "other", watch=False, verification=verification):
+                raise AssertionError("adopted")
+        public.write_bytes(write_keys(tmp_path, "EdDSA", "other")[1].read_bytes())
+        with pytest.raises(BundleError, match="not good by the configured key"):
+            async with asking(url, folder, tmp_path / "run", watch=False, verification=verification):
+                raise AssertionError("adopted")
+
+    with opa_server() as server:
+        asyncio.run(scene(server.url))
