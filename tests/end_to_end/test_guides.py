@@ -15,6 +15,7 @@ from tests.support.gateway import ROOT, cordon
 from tests.support.pages import blocks, outputs, typed
 from tests.support.servers import require_binary
 
+pytestmark = pytest.mark.timeout(300)  # a whole page is typed before the first of its tests
 GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
 
 
