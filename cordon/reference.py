@@ -1,8 +1,8 @@
 """Writes the generated references: python -m cordon.reference DIRECTORY (`make docs`).
 
 configuration.md and configuration.schema.json from the settings, metrics.md from the table of metrics, commands.md from
-the commands' help, refusals.md and errors/CODE.md from the table of refusal codes. What stands there is what the
-program does; a test says when they have to be written again.
+the commands' help, refusals.md and errors/CODE.md from the table of refusal codes, policy.md from the JSON Schemas of
+policy's input and result. What stands there is what the program does; a test says when they have to be written again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from cordon.cli import cordon
 from cordon.config import Config
+from cordon.policy_reference import policy_reference
 from cordon.suggestions import model_in, sections
 from gateway.refusal_codes import CODES, STAGES
 from gateway.refusal_pages import markdown, refusal_pages
@@ -38,6 +39,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "commands.md": commands(),
         "refusals.md": refusals(),
+        "policy.md": policy_reference(GENERATED),
         **{f"errors/{code}.md": error_page(code) for code in refusal_pages()},
     }
 
