@@ -77,6 +77,6 @@ def test_opa_says_the_same(text: str, query: str, at: int, tmp_path: Path) -> No
     folder = write(tmp_path / "bundle", {"policy.rego": text})
     cases = json.dumps([case[0] for case in CASES])
     every = f"[x | some case in input; x := {query} with input as case]"
-    command = [require_binary("opa"), "eval", "-I", "-d", str(folder), "-f", "json", every]
+    command = [str(require_binary("opa")), "eval", "-I", "-d", str(folder), "-f", "json", every]
     done = subprocess.run(command, input=cases, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["result"][0]["expressions"][0]["value"] == [case[at] for case in CASES]
