@@ -33,7 +33,15 @@ READ_AT_START: Final[tuple[tuple[Role, Callable[[Config], object]], ...]] = (
         ),
     ),
     (WRITER, lambda config: config.lineage),
-    (SOC, lambda config: config.detection),
+    (
+        SOC,
+        lambda config: (
+            config.detection,
+            config.decision_logs,
+            # What the masks of decision logs are evaluated by, and what their authorities are now.
+            *((config.policy, *map(stamp, _collector_authorities(config))) if config.decision_logs else ()),
+        ),
+    ),
     (
         CONTROL,
         lambda config: (config.control, *map(stamp, _certificates(config.control.tls)), config.tenants, config.routes),
@@ -72,6 +80,7 @@ def watched(file: Path, config: Config) -> dict[Path, Stamp | None]:
     """The configuration file and the certificates and secrets that it names, each as it is now."""
     gateway = files(config.gateway.tls) if config.gateway.tls is not None else ()
     paths = [file, *gateway, *_certificates(config.control.tls), *_authorities(config), *_policy_files(config)]
+    paths += _collector_authorities(config)
     paths += [
         Path(endpoint.credential.removeprefix("file:"))
         for route in config.routes
@@ -102,6 +111,10 @@ def _policy_files(config: Config) -> Iterator[Path]:
         yield config.policy.ca
     if config.policy.credential.startswith("file:"):
         yield Path(config.policy.credential.removeprefix("file:"))
+
+
+def _collector_authorities(config: Config) -> list[Path]:
+    return [each.ca for each in config.decision_logs if each.ca is not None]
 
 
 def _authorities(config: Config) -> Iterator[Path]:

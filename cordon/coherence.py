@@ -41,6 +41,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _twice("host", ((("routes", i, "host"), route.host.lower()) for i, route in routes if route.host))
     yield from _twice("endpoint", (((*place, "id"), endpoint.id) for place, endpoint in endpoints))
     yield from _twice("address", _listeners(config))
+    yield from _decision_logs(config)
     for section, settings in (("gateway", config.gateway.tls), ("control", config.control.tls)):
         wrong = certificates.fault(settings) if settings else None
         if wrong:
@@ -70,6 +71,16 @@ def _policy(policy: Policy) -> Iterator[Conflict]:
             check_key(policy.verification.key)
         except SigningError as error:
             yield ("policy", "verification", "key"), str(error)
+
+
+def _decision_logs(config: Config) -> Iterator[Conflict]:
+    each = [(("decision_logs", index), settings) for index, settings in enumerate(config.decision_logs)]
+    yield from _twice("destination", (((*place, "id"), settings.id) for place, settings in each))
+    yield from _twice("file", (((*place, "file"), str(settings.file)) for place, settings in each if settings.file))
+    for place, settings in each:
+        problem = certificates.authority_fault(settings.ca) if settings.ca else None
+        if problem:
+            yield (*place, "ca"), problem
 
 
 def _clients(config: Config, tls: GatewayTls) -> Iterator[Conflict]:

@@ -23,6 +23,7 @@ from gateway.settings import Endpoint, Gateway, ListenAddress, Route, Tenant
 from lineage.place import is_postgres
 from lineage.settings import Lineage, Settings
 from policies.settings import Policy
+from siem.decision_logs.settings import MOST_DESTINATIONS, DecisionLog
 from siem.settings import Control
 
 SQLITE = "sqlite:///"
@@ -65,6 +66,7 @@ class Config(Settings):
     policy: Policy = Policy()
     lineage: Lineage = Lineage()
     detection: Detection = Detection()
+    decision_logs: tuple[DecisionLog, ...] = Field((), max_length=MOST_DESTINATIONS)
     tenants: tuple[Tenant, ...] = ()
     routes: tuple[Route, ...] = ()
     stand_in: StandIn | None = None

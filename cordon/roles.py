@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -20,6 +20,9 @@ from lineage.errors import LineageError
 from lineage.metrics import Meter, keep_snapshots
 from lineage.paths import Paths
 from lineage.record import encode
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 log = structlog.get_logger("process")
 
@@ -73,11 +76,28 @@ async def play_gateway(life: Life) -> None:
 
 
 async def play_soc(life: Life) -> None:
-    """Detectors, and the containment that follows from their alerts."""
-    from playbooks.soc import run_soc
+    """Detectors, the containment that follows from their alerts, and the delivery of decision logs."""
+    from playbooks.soc import Guard, run_soc
 
     config = life.config
     async with _measured(life) as meter, _connected(life):
+
+        async def deliver(log: LogClient, state: Engine, guard: Guard) -> None:
+            from siem.decision_logs.running import deliver_all
+
+            await deliver_all(
+                config.decision_logs,
+                config.data_dir,
+                config.database,
+                config.policy,
+                log,
+                state,
+                guard,
+                life.boot,
+                meter,
+                life.stop,
+            )
+
         await run_soc(
             config.data_dir,
             config.state_path,
@@ -87,6 +107,7 @@ async def play_soc(life: Life) -> None:
             life.ready,
             boot=life.boot,
             database=config.database,
+            companions=(deliver,) if config.decision_logs else (),
         )
 
 

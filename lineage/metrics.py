@@ -100,6 +100,24 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_follower_records_total": Definition("counter", "Records that the detectors have seen."),
     "cordon_follower_failures_total": Definition("counter", "Records that a consumer failed on.", ("consumer",)),
     "cordon_follower_written_total": Definition("counter", "Records that detectors and playbooks wrote.", ("kind",)),
+    "cordon_decision_log_delivered_total": Definition(
+        "counter", "Events of decision logs that their destination took.", ("destination",)
+    ),
+    "cordon_decision_log_failures_total": Definition(
+        "counter", "Deliveries of decision logs that failed and are tried again.", ("destination", "reason")
+    ),
+    "cordon_decision_log_masked_total": Definition(
+        "counter", "Events delivered that data.system.log.mask changed.", ("destination",)
+    ),
+    "cordon_decision_log_dropped_total": Definition(
+        "counter", "Events that data.system.log.drop left out.", ("destination",)
+    ),
+    "cordon_decision_log_lag_records": Definition(
+        "gauge", "Records in the log that a destination is not past yet.", ("destination",)
+    ),
+    "cordon_decision_log_lag_seconds": Definition(
+        "gauge", "Age of the oldest event that a destination lacks; 0 when it lacks none.", ("destination",)
+    ),
     "cordon_soc_standby": Definition("gauge", "1 while this SOC process waits for another machine's to end."),
     "cordon_follower_waiting_records": Definition("gauge", "Records that detectors and playbooks want written."),
 }

@@ -47,6 +47,8 @@ KINDS: Final[frozenset[str]] = frozenset(
         "process.stopped",
         "process.lost",
         "log.pruned",
+        "decision_log.lost",
+        "decision_log.back",
     }
 )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,6 +33,11 @@ from playbooks.containment import Containing
 from playbooks.errors import AlreadyRunning
 from playbooks.expiry import Watched, expire
 
+Guard = Callable[[Connection], None]
+Companion = Callable[[LogClient, Engine, Guard], Coroutine[None, None, None]]
+"""Further work of this process, while it is its turn: with the log writer, the state, and what is called first in each
+transaction on it. It ends on its own when the process is told to stop, and never by an error."""
+
 PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 0.1
 
@@ -49,6 +54,7 @@ async def run_soc(
     *,
     boot: str,
     database: str = "",
+    companions: Sequence[Companion] = (),
 ) -> None:
     """Follow the log in `data_dir` until `stop`; `ready` is called once all that was there has been seen.
 
@@ -62,13 +68,15 @@ async def run_soc(
     ready = _once(ready)
     async with _alone(paths), _opened(paths, database, state_path, awake, watched) as (log, reader, state):
 
-        async def work(guard: Callable[[Connection], None]) -> None:
+        async def work(guard: Guard) -> None:
             consumers = (AlertTable(), *detectors(settings), Containing(settings.contain, lambda: log.control))
             outbox = Outbox(log, boot, meter)
             follower = Follower(reader, state, outbox, consumers, settings, awake, meter, guard)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(follower.run(stop, ready))
                 tasks.create_task(expire(log, watched, boot, stop))
+                for companion in companions:
+                    tasks.create_task(companion(log, state, guard))
 
         if is_postgres(database):
             await _by_turns(work, database, meter, stop, ready)
@@ -77,7 +85,7 @@ async def run_soc(
 
 
 async def _by_turns(
-    work: Callable[[Callable[[Connection], None]], Awaitable[None]],
+    work: Callable[[Guard], Awaitable[None]],
     database: str,
     meter: Meter,
     stop: asyncio.Event,

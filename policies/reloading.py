@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from policies.admission import Admission, admit
+from policies.admission import Admission, admit_now
+from policies.bundle import Bundle
 from policies.embedded import EmbeddedEngine
 from policies.engine import PolicyEngine
 from policies.errors import BundleError, Problem
@@ -93,13 +94,7 @@ class Reloader:
     async def _examine(self) -> Admission:
         """The verdict on the bundle as it is now; BundleError when it is refused."""
         bundle = await self._source.load()
-        verdict = await asyncio.to_thread(self._verdicts.read, bundle, self._settings)
-        if verdict is None:
-            verdict = await admit(bundle, self._settings)
-            if verdict.bundle is not None:
-                await asyncio.to_thread(self._verdicts.write, bundle, self._settings, verdict)
-        if verdict.bundle is None:
-            raise BundleError(verdict.errors)
+        verdict = await asyncio.to_thread(examine, bundle, self._settings, self._verdicts)
         await asyncio.to_thread(self._verdicts.write_last, self._settings, verdict)
         return verdict
 
@@ -114,3 +109,15 @@ class Reloader:
     def close(self) -> None:
         """Let go of the engine, in the thread that it belongs to; the caller cancels `run`."""
         self.__dict__.pop("engine", None)
+
+
+def examine(bundle: Bundle, settings: Policy, verdicts: Verdicts) -> Admission:
+    """The verdict on a bundle, remembered or given anew, where it may be served; BundleError when it is refused."""
+    verdict = verdicts.read(bundle, settings)
+    if verdict is None:
+        verdict = admit_now(bundle, settings)
+        if verdict.bundle is not None:
+            verdicts.write(bundle, settings, verdict)
+    if verdict.bundle is None:
+        raise BundleError(verdict.errors)
+    return verdict

@@ -8,10 +8,11 @@ what the candidate reads, is not replayed, and is counted by the reason. Decisio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from lineage.kept import Load
 from policies.embedded import EmbeddedEngine
 from policies.envoy import read_envoy
 from policies.errors import PolicyError
@@ -23,9 +24,6 @@ Kind = Literal["refused", "allowed", "redaction", "endpoint"]
 MOST_EXAMPLES: Final = 1_000
 MOST_KNOWN: Final = 20_000
 _ABSENT: Final[Mapping[str, str]] = {}
-
-Load = Callable[[str, str], bytes | None]
-"""The masked input that a record of a tenant names by its digest; None where it is gone or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import orjson
 
 from cordon.bundles import about, read_bundle
 from cordon.commands.common import bundle_argument, file_option, json_option
-from cordon.commands.kept import kept_inputs
 from cordon.config import Config, load
 from cordon.output import bad, emit, good, printable
+from lineage.kept import kept_inputs
 from lineage.reader import open_reader
 from lineage.record import decode
 from policies.admission import admit_now
@@ -78,7 +78,7 @@ def _recorded(config: Config, index: int) -> bytes:
     if not side:
         kind = record.get("kind")
         raise click.ClickException(f"record {index} ({kind}) names no input; name a call's intent or its refusal")
-    with kept_inputs(config) as kept:
+    with kept_inputs(config.data_dir, config.database) as kept:
         document = kept(str(record.get("tenant", "")), side)
     if document is None:
         raise click.ClickException(f"the input of record {index} is gone; it was kept for a time, or its tenant erased")

@@ -10,6 +10,7 @@ import click
 
 from cordon.acting import actor, stamp
 from cordon.commands.common import Before, config_option, json_option, the_log, write
+from cordon.commands.decisions import decisions
 from cordon.config import Config
 from cordon.output import bad, emit, good, json_text, moment, printable, progress, table
 from detectors import alerts, follower
@@ -43,6 +44,9 @@ SCAN = 1_000
 @click.group()
 def log() -> None:
     """The audit log: every call and every act, tamper-evident."""
+
+
+log.add_command(decisions)
 
 
 @log.command()

@@ -13,9 +13,9 @@ import click
 
 from cordon.bundles import about, read_bundle
 from cordon.commands.common import Bundle, Duration, config_option, json_option
-from cordon.commands.kept import kept_inputs
 from cordon.config import Config
 from cordon.output import emit, good, printable, progress, table, warned
+from lineage.kept import kept_inputs
 from lineage.reader import SEARCH_STEP, LogReader, open_reader
 from lineage.record import decode
 from policies.admission import admit_now
@@ -67,7 +67,7 @@ def replay(
     with closing(open_reader(config.data_dir, config.database)) as reader:
         start = reader.first_since(now - since * 1000)
         end = reader.first_since(now - until * 1000) if until is not None else reader.size()
-        with kept_inputs(config) as load:
+        with kept_inputs(config.data_dir, config.database) as load:
             work = Replay(engine, settings, load)
             for record in _loaded(reader, start):
                 work.loaded(record)

@@ -8,6 +8,7 @@ from pathlib import Path
 from cordon.config import Config, load
 from cordon.doctor import machine
 from cordon.doctor.bundle import examine_bundle
+from cordon.doctor.decision_logs import examine_decision_logs
 from cordon.doctor.finding import Finding, fail, ok
 from cordon.doctor.opa import examine_opa
 from cordon.doctor.running import examine_running
@@ -49,6 +50,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     examine_settings,
     examine_bundle,
     examine_opa,
+    examine_decision_logs,
     examine_storage,
     examine_running,
 )

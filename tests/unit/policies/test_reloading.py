@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from policies import reloading
-from policies.admission import Admission, admit
+from policies.admission import Admission, admit_now
 from policies.bundle import Bundle, make_bundle
 from policies.engine import Moment, PolicyEngine
 from policies.errors import BundleError, Problem
@@ -209,14 +209,14 @@ def test_a_bad_first_bundle_is_an_error(tmp_path: Path, files: dict[str, str]) -
 
 
 def test_a_verdict_is_remembered_by_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(_: Bundle, __: Policy) -> Admission:
+    def never(_: Bundle, __: Policy) -> Admission:
         raise AssertionError("it is examined again")
 
     async def scene() -> None:
         folder = write(tmp_path / "bundle")
         first = Watched(folder, tmp_path / "run")
         await first.reloader.start()
-        monkeypatch.setattr(reloading, "admit", never)
+        monkeypatch.setattr(reloading, "admit_now", never)
         second = Watched(folder, tmp_path / "run")
         await second.reloader.start()
         assert second.loaded == first.loaded
@@ -229,19 +229,19 @@ def test_a_verdict_is_remembered_by_the_next_process(tmp_path: Path, monkeypatch
 
 
 def test_a_machine_that_cannot_examine_now_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = admit
+    real = admit_now
     failures = 2
 
-    async def failing(bundle: Bundle, settings: Policy) -> Admission:
+    def failing(bundle: Bundle, settings: Policy) -> Admission:
         nonlocal failures
         if failures:
             failures -= 1
             raise OSError(11, "Resource temporarily unavailable")
-        return await real(bundle, settings)
+        return real(bundle, settings)
 
     async def scene() -> None:
         async with watching(tmp_path) as watched:
-            monkeypatch.setattr(reloading, "admit", failing)
+            monkeypatch.setattr(reloading, "admit_now", failing)
             await watched.after(lambda: write(watched.folder, {"request.rego": DENIES}))
             assert watched.rejected[0][0].code == "machine"
             assert await watched.allows()

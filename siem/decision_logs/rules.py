@@ -1,0 +1,177 @@
+"""The bundle's own rules on decision logs, `data.system.log.drop` and `data.system.log.mask`, in the bundle in force.
+
+They are evaluated by the embedded engine with the event as input. What is not known to be harmless does not go out:
+where the mask cannot be evaluated, or the bundle is not known, input and result of the event are erased; where `drop`
+cannot be, the event is not dropped.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import orjson
+import structlog
+
+from policies.admission import Admission
+from policies.bundle import Bundle, load_bundle, signature
+from policies.embedded import EmbeddedEngine
+from policies.errors import BundleError, PolicyError
+from policies.rego.names import Names
+from policies.rego.tree import parse
+from policies.reloading import examine
+from policies.settings import Policy
+from policies.verdicts import Verdicts
+from siem.decision_logs.event import Event
+from siem.decision_logs.mask import Mask, MaskError, apply, read_masks
+
+Steps = tuple[str, ...]
+
+MASK: Final = ("data", "system", "log", "mask")
+DROP: Final = ("data", "system", "log", "drop")
+HIDDEN: Final = (Mask("remove", ("input",)), Mask("remove", ("result",)))
+"""What an event goes out without where nobody can say what of it may be seen."""
+_SYSTEM: Final = re.compile(r"\bsystem\b")
+_UNDEFINED: Final = object()
+
+_log = structlog.get_logger("cordon.decision_logs")
+
+
+class Found(NamedTuple):
+    """How a rule's value is come by: the rule to evaluate and the steps into its value, or a value of the data."""
+
+    rule: str
+    steps: Steps
+    value: object = _UNDEFINED
+
+
+class LogRules:
+    """The two rules of one bundle. It belongs to the thread that made it, as its engine does."""
+
+    def __init__(self, admission: Admission, settings: Policy) -> None:
+        assert admission.bundle is not None
+        self._engine = EmbeddedEngine(admission.bundle, settings, admission.reads)
+        names = Names([parse(file, text) for file, text in admission.bundle.modules.items()])
+        self._mask = _find(names, admission.bundle.data, MASK)
+        self._drop = _find(names, admission.bundle.data, DROP)
+
+    def drops(self, event: Event) -> bool:
+        """Whether the event is to be left out; only a literal true says so."""
+        if self._drop is None:
+            return False
+        try:
+            return self._value(self._drop, event) is True
+        except PolicyError:
+            return False
+
+    def masks(self, event: Event) -> bool:
+        """Mask the event; True where anything of it was changed."""
+        if self._mask is None:
+            return False
+        try:
+            found = self._value(self._mask, event)
+            return found is not _UNDEFINED and apply(event, read_masks(found))
+        except (MaskError, PolicyError) as error:
+            _log.warning("event_erased", decision=event["decision_id"], problem=str(error))
+            return apply(event, HIDDEN)
+
+    def _value(self, found: Found, event: Event) -> object:
+        if not found.rule:
+            return deepcopy(found.value)
+        try:
+            document = orjson.dumps(event)
+        except orjson.JSONEncodeError:
+            raise PolicyError("the event is nested too deeply to be shown to a rule") from None
+        value: object = orjson.loads(self._engine.evaluate(found.rule, document))
+        if value == "<undefined>":
+            return _UNDEFINED
+        for step in found.steps:
+            if not isinstance(value, Mapping) or step not in value:
+                return _UNDEFINED
+            value = value[step]
+        return value
+
+
+def _find(names: Names, data: Mapping[str, object], path: Steps) -> Found | None:
+    for length in range(len(path), 1, -1):
+        if path[:length] in names.rules:
+            return Found(".".join(path[:length]), path[length:])
+    if names.below(path):
+        # Packages or rules below: its value is an object, which is neither a list of masks nor true.
+        return Found("", (), {})
+    value: object = data
+    for step in path[1:]:
+        if not isinstance(value, Mapping) or step not in value:
+            return None
+        value = value[step]
+    return Found("", (), value)
+
+
+class RulesInForce:
+    """Keeps the rules in step with the bundle's folder, as the workers do: a refused bundle leaves the one before."""
+
+    def __init__(self, settings: Policy, run_dir: Path) -> None:
+        self._settings = settings
+        self._verdicts = Verdicts(run_dir / "admitted")
+        self._seen: object = None
+        self._before: object = None
+        self._look_at = 0.0
+        self._rules: LogRules | None = None
+        self._none = False
+        """Whether the bundle is known to have no such rules, though this engine cannot evaluate it."""
+
+    def close(self) -> None:
+        """Let go of the engine, in the thread that it belongs to."""
+        self._rules = None
+
+    def refresh(self) -> None:
+        """Look for a change, if it is time to. A change is taken up once it has stayed the same for one look."""
+        if not self._settings.push or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + self._settings.reload_seconds
+        now = signature(self._settings.bundle)
+        if now != self._seen and (now == self._before or self._seen is None):
+            self._seen = now
+            self._load()
+        self._before = now
+
+    def apply(self, event: Event) -> tuple[bool, bool]:
+        """Whether the event is to be left out, and whether it was masked."""
+        if self._rules is not None:
+            return (True, False) if self._rules.drops(event) else (False, self._rules.masks(event))
+        return False, not self._none and apply(event, HIDDEN)
+
+    def _load(self) -> None:
+        try:
+            self._rules = LogRules(examine(self._settings, self._verdicts), self._settings)
+        except BundleError as error:
+            self._refused(error)
+        except OSError as error:
+            self._seen = None
+            _log.warning("log_rules_not_read", problem=error.strerror)
+
+    def _refused(self, error: BundleError) -> None:
+        if self._settings.engine == "opa":
+            # OPA may well serve it. What it says of decision logs is then not known here, unless it says nothing.
+            self._rules, self._none = None, self._says_nothing()
+            if self._none:
+                return
+        elif self._rules is None and (last := self._verdicts.read_last(self._settings)) is not None:
+            self._rules = LogRules(last, self._settings)
+            return
+        _log.warning("log_rules_unknown", problem=str(error).partition("\n")[0], erased=self._rules is None)
+
+    def _says_nothing(self) -> bool:
+        try:
+            return says_nothing(load_bundle(self._settings.bundle))
+        except BundleError:
+            return False
+
+
+def says_nothing(bundle: Bundle) -> bool:
+    """Whether nothing in a bundle can lie at `data.system`: no module has the word, which a package would need."""
+    return "system" not in bundle.data and not any(_SYSTEM.search(text) for text in bundle.modules.values())
