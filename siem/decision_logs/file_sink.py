@@ -41,9 +41,7 @@ class FileSink:
             try:
                 size = self._mended(file)
                 count = self._fitting(lines, size)
-                os.lseek(file, size, os.SEEK_SET)
-                _write_all(file, b"".join(line + b"\n" for line in lines[:count]))
-                os.fsync(file)
+                _append(file, size, b"".join(line + b"\n" for line in lines[:count]))
             finally:
                 os.close(file)
             lines = lines[count:]
@@ -93,10 +91,17 @@ class FileSink:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-def _write_all(file: int, data: bytes) -> None:
+def _append(file: int, size: int, data: bytes) -> None:
+    """Write it behind the first `size` bytes, and have it on the disk; where that fails, the file is as it was."""
+    os.lseek(file, size, os.SEEK_SET)
     view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+    try:
+        while view:
+            view = view[os.write(file, view) :]
+        os.fsync(file)
+    except OSError:
+        os.ftruncate(file, size)
+        raise
 
 
 def _sync(folder: Path) -> None:
