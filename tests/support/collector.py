@@ -26,12 +26,13 @@ class Collector:
     def __init__(self, port: int = 0) -> None:
         self.events: list[Event] = []
         self.refused: list[Event] = []
-        self.sizes: list[int] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.answers: list[int | bytes | None] = []
         self.always: int | bytes | None = 200
         self.largest = 1 << 30
-        self.taken: Callable[[], None] = lambda: None
+        self.before: Callable[[], None] | None = None
+        """Called once, when events were taken and are not acknowledged yet; they are then `lost_answers`."""
+        self.lost_answers: list[Event] = []
         self._closed = threading.Event()
         self.connections: list[socket.socket] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -63,7 +64,9 @@ class Collector:
             events = json.loads(gzip.decompress(body))
             assert isinstance(events, list)
             (self.events if answer == 200 else self.refused).extend(events)
-            self.sizes.append(len(body))
+            if self.before is not None:
+                self.lost_answers, before, self.before = events, self.before, None
+                before()
         if answer is None:
             self._closed.wait(60)
         elif isinstance(answer, bytes):
@@ -73,7 +76,6 @@ class Collector:
             handler.send_response(answer)
             handler.send_header("content-length", "0")
             handler.end_headers()
-        self.taken()
 
     def close(self) -> None:
         """Take nothing more."""
