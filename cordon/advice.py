@@ -95,6 +95,10 @@ def _unsafe(section: BaseModel, place: Place) -> Iterator[Advice]:
     for name, value in section:
         if isinstance(value, BaseModel):
             yield from _unsafe(value, (*place, name))
+        elif isinstance(value, tuple):
+            for index, each in enumerate(value):
+                if isinstance(each, BaseModel):
+                    yield from _unsafe(each, (*place, name, index))
         elif name.startswith("unsafe_") and value:
             yield Advice((*place, name), "it is on", "turn it off, or accept what its description says")
 

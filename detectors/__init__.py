@@ -7,7 +7,7 @@ alerts that the console lists. Read on in this order:
     peek            single facts from a record's bytes, for the kinds that come with every call
     consumer        what follows the log, and what it wants written; ids that come from the evidence
     detector        a detector's metadata, logic and cases, and what is known of each subject, bounded
-    refusal_burst, finding_volume, unfinished, rejected, policy_server, revocation
+    refusal_burst, finding_volume, unfinished, rejected, policy_server, revocation, decision_log
                     the detectors, one file each
     catalogue       all of them, and those that a configuration turns on
     alert, alerts   an alert, and the table of alerts projected from the log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from detectors.decision_log import DecisionLogLost
 from detectors.detector import Detector
 from detectors.finding_volume import FindingVolume
 from detectors.policy_server import PolicyServerLost
@@ -18,12 +19,14 @@ DETECTORS: tuple[type[Detector], ...] = (
     Rejected,
     PolicyServerLost,
     Revocation,
+    DecisionLogLost,
 )
 
 
 def detectors(settings: Detection) -> list[Detector]:
     """The detectors that `settings` turns on, each in its first state."""
     chosen: list[Detector] = [Unfinished(settings.unfinished), Rejected(), PolicyServerLost(), Revocation()]
+    chosen.append(DecisionLogLost())
     if settings.refusal_burst.enabled:
         chosen.append(RefusalBurst(settings.refusal_burst))
     if settings.finding_volume.enabled:

@@ -60,6 +60,14 @@ class Verdicts:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
+    def last_mark(self, settings: Policy) -> object:
+        """Another one whenever `read_last` may have another bundle; None where it has none."""
+        try:
+            state = self._last(settings).stat()
+        except OSError:
+            return None
+        return state.st_mtime_ns, state.st_ino, state.st_size
+
     def write_last(self, settings: Policy, verdict: Admission) -> None:
         """Keep the bundle that is in force now, whole."""
         assert verdict.bundle is not None

@@ -157,7 +157,8 @@ class Delivery:
                 place = 0 if self._settings.begin == "beginning" else self._source.reader.size()
                 await self._store(place, "")
             else:
-                self._next, self._lost = stored
+                # A log that was restored may be shorter than it was.
+                self._next, self._lost = min(stored[0], self._source.reader.size()), stored[1]
         return self._source
 
     async def _store(self, place: int, lost: str) -> None:
@@ -175,7 +176,7 @@ class Delivery:
         self._meter.inc("cordon_decision_log_failures_total", (self._settings.id, error.reason))
         if error.reason == "log":
             _log.warning("log_or_state_unreadable", destination=self._settings.id, problem=str(error))
-        elif error.reason != self._lost:
+        elif self._failures and error.reason != self._lost:  # a single failure may be a restart
             _log.warning("destination_lost", destination=self._settings.id, reason=error.reason, detail=str(error))
             detail = str(error)[:DETAIL_CHARACTERS]
             if await self._record("decision_log.lost", {"reason": error.reason, "detail": detail}):
@@ -183,7 +184,7 @@ class Delivery:
                 with suppress(LineageError, SQLAlchemyError):
                     await self._store(self._next, error.reason)
         least, most = self._settings.min_delay_seconds, self._settings.max_delay_seconds
-        pause = min(most, least * 2 ** min(self._failures, 32))
+        pause: float = min(most, least * 2 ** min(self._failures, 32))
         self._failures += 1
         return pause * _DICE.uniform(0.5, 1.0)
 

@@ -16,6 +16,8 @@ from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Entry, Undelivered
 
 _BLOCK: Final = 65_536
+FIRST: Final = b'{"labels":'
+"""What every event begins with, so that no other file is taken for one of these."""
 
 
 class FileSink:
@@ -66,7 +68,7 @@ class FileSink:
             raise Undelivered("file", f"{self._path} is no file")
         if state.st_size == 0:
             return 0
-        if os.pread(file, 1, 0) != b"{":
+        if not FIRST.startswith(os.pread(file, len(FIRST), 0)):
             raise Undelivered("file", f"{self._path} holds something else than decision logs; name another file")
         end = state.st_size
         while end:

@@ -8,6 +8,7 @@ result, and says so. No redirect is followed.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -76,7 +77,8 @@ class HttpSink:
         try:
             if self._service is None:  # also after a refusal: the credential may have been renewed since
                 self._service = Service(self._settings.endpoint, self._pool)
-            return (await self._service.send(method, target, body, MAX_ANSWER, _HEADERS if body else ())).status
+            headers = (*_HEADERS, _key(body)) if body else ()
+            return (await self._service.send(method, target, body, MAX_ANSWER, headers)).status
         except CredentialError as error:
             raise Undelivered("credential", str(error)) from None
         except UpstreamError as error:
@@ -90,6 +92,11 @@ class HttpSink:
         """The status of a request without an event, for whoever wants to know whether the collector is there."""
         async with asyncio.timeout(self._settings.timeout_seconds):
             return await self._send("GET", b"")
+
+
+def _key(body: bytes) -> tuple[bytes, bytes]:
+    """Says that it does no harm to send the chunk again, as the pool does where an idle connection turns out closed."""
+    return b"idempotency-key", hashlib.sha256(body).hexdigest()[:32].encode()
 
 
 def _meaning(status: int) -> Fault:

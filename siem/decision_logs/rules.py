@@ -20,7 +20,7 @@ import structlog
 from policies.admission import Admission
 from policies.bundle import Bundle, load_bundle, signature
 from policies.embedded import EmbeddedEngine
-from policies.errors import BundleError, PolicyError
+from policies.errors import BundleError, PolicyError, Problem
 from policies.rego.names import Names
 from policies.rego.tree import parse
 from policies.reloading import examine
@@ -112,7 +112,7 @@ def _find(names: Names, data: Mapping[str, object], path: Steps) -> Found | None
 
 
 class RulesInForce:
-    """Keeps the rules in step with the bundle's folder, as the workers do: a refused bundle leaves the one before."""
+    """Keeps the rules in step with the bundle, as the workers do: one that is refused leaves the one before."""
 
     def __init__(self, settings: Policy, run_dir: Path) -> None:
         self._settings = settings
@@ -133,7 +133,7 @@ class RulesInForce:
         if not self._settings.push or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + self._settings.reload_seconds
-        now = signature(self._settings.bundle)
+        now = self._mark()
         if now != self._seen and (now == self._before or self._seen is None):
             self._seen = now
             self._load()
@@ -145,14 +145,35 @@ class RulesInForce:
             return (True, False) if self._rules.drops(event) else (False, self._rules.masks(event))
         return False, not self._none and apply(event, HIDDEN)
 
+    def _mark(self) -> object:
+        """Another one whenever the bundle may be."""
+        place, verification = self._settings.bundle, self._settings.verification
+        if isinstance(place, str):
+            return self._verdicts.last_mark(self._settings)
+        if verification is None:
+            return signature(place)
+        return signature(place, everything=True), signature(verification.key)
+
     def _load(self) -> None:
         try:
-            self._rules = LogRules(examine(self._settings, self._verdicts), self._settings)
+            self._rules = LogRules(self._examined(), self._settings)
         except BundleError as error:
             self._refused(error)
         except OSError as error:
             self._seen = None
             _log.warning("log_rules_not_read", problem=error.strerror)
+
+    def _examined(self) -> Admission:
+        """The verdict on the bundle as it is now. One on a server is not fetched again: the workers keep the one that
+        they took up last."""
+        place = self._settings.bundle
+        if not isinstance(place, str):
+            return examine(load_bundle(place, self._settings.verification), self._settings, self._verdicts)
+        last = self._verdicts.read_last(self._settings) if self._settings.engine == "embedded" else None
+        if last is None:
+            problem = Problem(".", 0, 0, "missing", "no bundle of the server is known here")
+            raise BundleError([problem])
+        return last
 
     def _refused(self, error: BundleError) -> None:
         if self._settings.engine == "opa":
@@ -166,8 +187,9 @@ class RulesInForce:
         _log.warning("log_rules_unknown", problem=str(error).partition("\n")[0], erased=self._rules is None)
 
     def _says_nothing(self) -> bool:
+        place = self._settings.bundle
         try:
-            return says_nothing(load_bundle(self._settings.bundle))
+            return not isinstance(place, str) and says_nothing(load_bundle(place, self._settings.verification))
         except BundleError:
             return False
 

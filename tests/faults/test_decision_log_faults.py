@@ -77,7 +77,7 @@ def test_a_collector_that_dies_and_comes_back_gets_it_all(world: World) -> None:
 
 def test_one_that_does_not_answer_is_given_up_and_asked_again(world: World, collector: Collector) -> None:
     wanted = world.decide(count=2)
-    collector.answers = [None]
+    collector.answers = [None, None]
 
     async def scene() -> None:
         async with world.delivering(url=collector.url, timeout_seconds=0.3):
@@ -232,3 +232,30 @@ def test_whose_turn_is_over_stores_nothing(world: World, collector: Collector) -
     with pytest.raises(LostTurn):
         type(cursor)(world.state, "siem", over).store(9, "")
     assert cursor.load() == (0, "")
+
+
+def test_a_log_that_was_restored_and_is_shorter_loses_nothing_new(world: World, collector: Collector) -> None:
+    world.decide(count=2)
+    world.cursor().store(50, "")
+
+    async def scene() -> list[str]:
+        async with world.delivering(url=collector.url) as delivery:
+            await until(lambda: delivery._next == 2)
+            wanted = world.decide(count=2)
+            await until(lambda: len(collector.events) == 2)
+            return wanted
+
+    assert asyncio.run(scene()) == collector.ids
+
+
+def test_a_single_failure_is_no_loss(world: World, collector: Collector) -> None:
+    wanted = world.decide(count=2)
+    collector.answers = [503]
+
+    async def scene() -> None:
+        async with world.delivering(url=collector.url) as delivery:
+            await until(lambda: delivery._next == 2)
+
+    asyncio.run(scene())
+    assert collector.ids == wanted
+    assert world.said() == []

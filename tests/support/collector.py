@@ -35,7 +35,7 @@ class Collector:
         self.lost_answers: list[Event] = []
         self._closed = threading.Event()
         self.connections: list[socket.socket] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -85,6 +85,11 @@ class Collector:
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who was killed says no farewell."""
 
 
 def _handler(collector: Collector) -> type[BaseHTTPRequestHandler]:

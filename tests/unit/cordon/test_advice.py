@@ -66,6 +66,11 @@ ENDPOINT = "routes.0.endpoints"
         (("gateway.limits", {"total_time": 60}), "gateway.limits.first_byte_time", "never takes effect"),
         (("stand_in", {"listen": "0.0.0.0:8082"}), "stand_in.listen", "trusts whoever comes"),
         (("control", {"unsafe_open_metrics": True}), "control.unsafe_open_metrics", "it is on"),
+        (
+            ("decision_logs", [{"id": "a", "url": "http://c.example", "unsafe_plain_http": True}]),
+            "decision_logs[0].unsafe_plain_http",
+            "it is on",
+        ),
         (("tenants", []), "tenants", "nobody can call"),
         (("routes", []), "routes", "nothing can be called"),
         (("tenants.0.residency", []), "tenants[0]", "no residency"),

@@ -148,6 +148,20 @@ def test_two_listeners_cannot_share_an_address(tmp_path: Path) -> None:
     assert found == ["cordon.yaml:2: stand_in.listen: the address 127.0.0.1:8080 is used twice; each must be unique"]
 
 
+def test_destinations_of_decision_logs_must_not_collide(tmp_path: Path) -> None:
+    text = "policy: {bundle: .}\ndecision_logs:\n  - {id: a, file: x}\n"
+    found = problems(tmp_path, text + "  - {id: a, url: 'https://c.example', ca: no.pem}\n  - {id: b, file: x}\n")
+    assert found[0] == "cordon.yaml:4: decision_logs[1].id: the destination a is used twice; each must be unique"
+    assert "decision_logs[1].ca" in found[1]
+    assert f"decision_logs[2].file: the file {tmp_path}/x is used twice" in found[2]
+
+
+def test_a_destinations_paths_are_taken_from_the_files_own_directory(tmp_path: Path) -> None:
+    text = "policy: {bundle: .}\ndecision_logs: [{id: a, url: 'https://c.example', credential: 'file:token'}]\n"
+    (tmp_path / "cordon.yaml").write_text(text)
+    assert load(tmp_path / "cordon.yaml").decision_logs[0].credential == f"file:{tmp_path}/token"
+
+
 def test_a_bundle_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert problems(tmp_path, "policy:\n  bundle: none\n") == [
         f"cordon.yaml:2: policy.bundle: {tmp_path}/none is not a directory or an archive with a policy bundle"

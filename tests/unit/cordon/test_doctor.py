@@ -21,6 +21,7 @@ from lineage.record import encode
 from tests.support.bundles import CONTENT, bundle_host, write_keys
 from tests.support.certificates import Authority, save, write_certificate
 from tests.support.cli import ROOT, Installation
+from tests.support.collector import collecting
 from tests.support.gateway import free_ports
 
 
@@ -251,3 +252,23 @@ def test_it_says_who_vouches_for_the_bundle(cordon: Installation) -> None:
         host.put(CONTENT, 503)
         assert "the server answered 503" in only(cordon, "bundle").text
         assert only(cordon, "bundle").level == "fail"
+
+
+def test_the_destinations_of_decision_logs_are_looked_at_without_an_event(cordon: Installation) -> None:
+    away = free_ports(1)[0]
+    with collecting() as collector:
+        collector.answers = [404, 401]
+        cordon.file.write_text(
+            cordon.file.read_text()
+            + f"decision_logs:\n  - {{id: good, url: '{collector.url}'}}\n  - {{id: token, url: '{collector.url}'}}\n"
+            + f"  - {{id: away, url: 'http://127.0.0.1:{away}'}}\n  - {{id: file, file: logs.jsonl}}\n"
+            + "  - {id: nowhere, file: none/logs.jsonl}\n"
+            + f"  - {{id: secret, url: '{collector.url}', credential: 'env:CORDON_TEST_NOPE'}}\n"
+        )
+        found = {finding.text.partition(":")[0]: finding for finding in findings(cordon, "decision logs")}
+    assert {name: finding.level for name, finding in found.items()} == {
+        "good": "ok", "token": "fail", "away": "fail", "file": "ok", "nowhere": "fail", "secret": "fail",
+    }  # fmt: skip
+    assert all(finding.remedy for finding in found.values() if finding.level == "fail")
+    assert collector.events == [] and {method for method, _, _ in collector.requests} == {"GET"}
+    assert not (cordon.directory / "logs.jsonl").exists()

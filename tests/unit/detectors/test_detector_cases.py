@@ -84,5 +84,6 @@ def test_detectors_that_are_turned_off_are_not_run() -> None:
         "rejected",
         "policy_server",
         "revocation",
+        "decision_log",
     }
     assert {detector.name for detector in detectors(Detection())} == {detector.name for detector in DETECTORS}
