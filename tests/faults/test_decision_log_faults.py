@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from playbooks.errors import LostTurn
 from siem.decision_logs.sink import Entry
+from tests.support.certificates import write_certificate
 from tests.support.collector import Collector, collecting
 from tests.support.decision_logs import World, ids, until
 from tests.support.gateway import free_ports
@@ -223,17 +223,6 @@ def test_a_missing_secret_is_told_without_it_and_read_again(world: World, collec
     assert b"old-secret" not in written and b"new-secret" not in written
 
 
-def test_whose_turn_is_over_stores_nothing(world: World, collector: Collector) -> None:
-    def over(_: object) -> None:
-        raise LostTurn("another machine's SOC process has taken over")
-
-    cursor = world.cursor()
-    cursor.store(0, "")
-    with pytest.raises(LostTurn):
-        type(cursor)(world.state, "siem", over).store(9, "")
-    assert cursor.load() == (0, "")
-
-
 def test_a_log_that_was_restored_and_is_shorter_loses_nothing_new(world: World, collector: Collector) -> None:
     world.decide(count=2)
     world.cursor().store(50, "")
@@ -259,3 +248,19 @@ def test_a_single_failure_is_no_loss(world: World, collector: Collector) -> None
     asyncio.run(scene())
     assert collector.ids == wanted
     assert world.said() == []
+
+
+def test_events_go_only_to_a_collector_whose_certificate_verifies(world: World, tmp_path: Path) -> None:
+    wanted = world.decide(count=2)
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    write_certificate(certificate, key)
+
+    async def scene(collector: Collector) -> None:
+        async with world.delivering(url=collector.url):
+            await until(lambda: world.said() == [("lost", "tls")])
+        assert not collector.requests
+        async with world.delivering(url=collector.url, ca=certificate):
+            await until(lambda: ids(collector.events) == wanted)
+
+    with collecting(certificate=(certificate, key)) as collector:
+        asyncio.run(scene(collector))

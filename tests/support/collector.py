@@ -6,11 +6,13 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
@@ -23,7 +25,7 @@ class Collector:
     answer with 200 it keeps in `refused` instead. Bodies over `largest` compressed bytes get 413.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, certificate: tuple[Path, Path] | None = None) -> None:
         self.events: list[Event] = []
         self.refused: list[Event] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -37,8 +39,12 @@ class Collector:
         self.connections: list[socket.socket] = []
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -112,9 +118,9 @@ def _handler(collector: Collector) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def collecting(port: int = 0) -> Iterator[Collector]:
-    """A collector that takes everything."""
-    collector = Collector(port)
+def collecting(port: int = 0, certificate: tuple[Path, Path] | None = None) -> Iterator[Collector]:
+    """A collector that takes everything; by TLS with a certificate and its key."""
+    collector = Collector(port, certificate)
     try:
         yield collector
     finally:

@@ -42,8 +42,8 @@ LONG_AGO = 1_700_000_000_000
 
 
 @cache
-def _admitted(files: tuple[tuple[str, str], ...], settings: Policy) -> Admission:
-    return admit_now(bundle(dict(files)), settings)
+def _admitted(files: tuple[tuple[str, str], ...]) -> Admission:
+    return admit_now(bundle(dict(files)), Policy())
 
 
 class World:
@@ -63,14 +63,7 @@ class World:
 
     def admit(self, files: Mapping[str, str]) -> None:
         """Have the bundle's verdict remembered, so that each process of tests examines it once."""
-        verdict = _admitted(
-            tuple(sorted(files.items())),
-            self.policy.model_copy(
-                update={
-                    "bundle": Path("."),
-                }
-            ),
-        )
+        verdict = _admitted(tuple(sorted(files.items())))
         if verdict.bundle is not None:
             Verdicts(Paths(self.data_dir).run / "admitted").write(load_bundle(self.policy.bundle), self.policy, verdict)
 
