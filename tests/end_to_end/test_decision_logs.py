@@ -51,6 +51,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
             running.restarted("soc-0", old)
             wait_for(lambda: {event["custom"]["call"] for event in collector.events} >= set(calls), 60)
             count = len(running.records(0, "call.intent", "call.refused", "call.outcome"))
+            wait_for(lambda: collector.ids.count(collector.lost_answers[0]["decision_id"]) == 2, 60)
             wait_for(lambda: len(set(collector.ids)) == count == len(set(ids(file(running)))), 60)
             yield Delivered(running, collector, calls)
 
@@ -101,9 +102,13 @@ def test_metrics_and_the_doctor_tell_how_it_goes(delivered: Delivered) -> None:
     running = delivered.running
     found = [each for each in running.cli("doctor")["findings"] if each["check"] == "decision logs"]
     assert [each["level"] for each in found] == ["ok", "ok"]
-    snapshot = json.loads((running.data_dir / "run/metrics/soc-0.json").read_text())
-    names = {tally["name"] for tally in snapshot["tallies"]}
-    assert {"cordon_decision_log_delivered_total", "cordon_decision_log_lag_seconds"} <= names
+    wanted = {"cordon_decision_log_delivered_total", "cordon_decision_log_lag_seconds"}
+
+    def told() -> bool:
+        snapshot = json.loads((running.data_dir / "run/metrics/soc-0.json").read_text())
+        return wanted <= {tally["name"] for tally in snapshot["tallies"]}
+
+    wait_for(told, 60)
 
 
 def test_the_page_on_decision_logs_does_what_it_says(tmp_path: Path) -> None:
