@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from policies.settings import Policy
+from policies.settings import Policy, Verification
+from policies.verdicts import Verdicts
 from siem.decision_logs.rules import LogRules, RulesInForce, says_nothing
+from tests.support.bundles import write_keys
 from tests.support.decision_logs import World
 from tests.support.policies import MINIMAL, bundle, examined, write
 
@@ -147,3 +149,33 @@ def test_what_says_nothing() -> None:
     assert says_nothing(bundle())
     assert not says_nothing(bundle(more='package system["log"]\n\nmask := []\n'))
     assert not says_nothing(bundle(more="package # a comment\n  system.log\n\nmask := []\n"))
+
+
+def test_of_a_bundle_on_a_server_the_one_counts_that_the_workers_took_up(tmp_path: Path) -> None:
+    settings = Policy(bundle="https://bundles.example/bundle.tar.gz", reload_seconds=0.001)
+    rules = RulesInForce(settings, tmp_path)
+    rules.refresh()
+    assert rules.apply(event(a=1)) == (False, True)
+    Verdicts(tmp_path / "admitted").write_last(settings, examined(MINIMAL | FORMS["partial set"]))
+    _until(rules, lambda: rules.apply(event(b=1)) == (True, False))
+    found = event(a=1, c=1)
+    assert rules.apply(found) == (False, True)
+    assert found["input"] == {"c": 1}
+    for other in (settings.model_copy(update={"bundle": "https://other.example/bundle.tar.gz"}), settings):
+        engine = "embedded" if other is not settings else "opa"
+        unknown = RulesInForce(other.model_copy(update={"engine": engine}), tmp_path)
+        unknown.refresh()
+        hidden = event(a=1)
+        assert unknown.apply(hidden) == (False, True)
+        assert "input" not in hidden
+    rules.close()
+
+
+def test_a_bundle_that_is_not_signed_as_it_must_be_lets_nothing_out(tmp_path: Path) -> None:
+    _, public = write_keys(tmp_path)
+    settings = Policy(bundle=write(tmp_path / "bundle"), verification=Verification(key=public))
+    rules = RulesInForce(settings, tmp_path)
+    rules.refresh()
+    found = event(a=1)
+    assert rules.apply(found) == (False, True)
+    assert "input" not in found
