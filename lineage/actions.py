@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, Self
 
 from lineage.control import ControlState
-from lineage.errors import LineageError
+from lineage.errors import LineageError, RecordError
+from lineage.rollouts import NOT_KNOWN, refusal
 
 KeyKind = Literal["caller", "reader"]
 TargetType = Literal["principal", "endpoint"]
@@ -184,6 +185,81 @@ def expire_containment(stamp: Stamp, *, containment: str, known: Collection[str]
     if containment not in known:
         raise UnknownTarget("containment", "is not in force: it does not exist, was released or has run out")
     return stamp.head("containment.expired") | {"containment": containment}
+
+
+def propose_bundle(
+    stamp: Stamp, state: ControlState, *, digest: str, revision: str, by: str, scope: str = "", note: str = ""
+) -> Record:
+    """The `policy.proposed` record: a bundle whose archive `digest` is in the bundle store becomes a draft.
+
+    `scope` is the tenant whose own bundle it is to be, or empty for the common one.
+    """
+    record = stamp.head("policy.proposed") | {
+        "rollout": _new_id("rollout"),
+        "digest": digest,
+        "revision": revision,
+        "scope": _identifier("scope", scope) if scope else "",
+        "by": _actor("by", by),
+        "note": _text("note", note) if note else "",
+    }
+    if scope in state.erased:
+        raise ActionError("scope", "names a tenant that was erased")
+    return _rolled(state, record)
+
+
+def approve_bundle(stamp: Stamp, state: ControlState, *, rollout: str, digest: str, by: str) -> Record:
+    """The `policy.approved` record; `digest` is that of the archive that was looked at."""
+    facts = {"rollout": rollout, "digest": digest, "by": _actor("by", by)}
+    return _rolled(state, stamp.head("policy.approved") | facts)
+
+
+def stage_bundle(
+    stamp: Stamp,
+    state: ControlState,
+    *,
+    rollout: str,
+    stage: str,
+    by: str,
+    share: int = 0,
+    tenants: Collection[str] = (),
+    base: str = "",
+) -> Record:
+    """The `policy.staged` record: from its commit on the bundle is in that stage.
+
+    For a canary either `share` (of 1,000 calls) or `tenants` says what it decides. Going live takes the place of the
+    one that is live, and `base` is then the revision of the configured bundle. To `draft`, a live one gives way to
+    the one before it.
+    """
+    record = stamp.head("policy.staged") | {"rollout": rollout, "stage": stage, "by": _actor("by", by)}
+    if stage == "canary":
+        if bool(share) == bool(tenants):
+            raise ActionError("share", "or tenants must say which calls the canary decides, and not both")
+        record |= {"tenants": sorted(_identifier("tenants", each) for each in tenants)} if tenants else {"share": share}
+    if stage == "live" and base:
+        record["base"] = base
+    return _rolled(state, record)
+
+
+def withdraw_bundle(stamp: Stamp, state: ControlState, *, rollout: str, by: str, reason: str) -> Record:
+    """The `policy.withdrawn` record: the roll-out is gone, and its bundle with it."""
+    facts = {"rollout": rollout, "by": _actor("by", by), "reason": _text("reason", reason)}
+    return _rolled(state, stamp.head("policy.withdrawn") | facts)
+
+
+def _rolled(state: ControlState, record: Record) -> Record:
+    """The record, if it has an effect as things stand."""
+    rollout = record["rollout"]
+    if not isinstance(rollout, str) or not IDENTIFIER.fullmatch(rollout):
+        raise ActionError("rollout", "must be the id of a roll-out; 'cordon policy bundles' lists them")
+    try:
+        why = refusal(state.rollouts, record)
+    except RecordError as error:
+        raise ActionError("rollout", str(error)) from None
+    if why.startswith(NOT_KNOWN):
+        raise UnknownTarget(f"roll-out {rollout}", why)
+    if why:
+        raise ActionError(f"roll-out {rollout}", why)
+    return record
 
 
 def create_account(stamp: Stamp, *, account: str, roles: Iterable[str], by: str) -> Record:

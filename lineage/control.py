@@ -1,7 +1,7 @@
-"""The control state: which API keys live, who is contained, which tenants were erased: a pure fold over the log.
+"""The control state: which keys live, who is contained, who was erased, which bundles decide: a fold over the log.
 
-Nothing else creates or ends a key or a containment, or erases a tenant, so whoever has folded the log up to an index
-knows exactly what held there.
+Nothing else creates or ends a key or a containment, erases a tenant or rolls out a bundle, so whoever has folded the
+log up to an index knows exactly what held there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any, Final
 
 import orjson
 
+from lineage import rollouts
 from lineage.errors import RecordError
+from lineage.record import decode
+from lineage.rollouts import Rollout
 
 MAX_ENTRIES: Final = 20_000
 """Most live keys, live containments, and erased tenants; a record that would exceed it is refused."""
@@ -28,9 +31,16 @@ CONTROL_KINDS: Final[frozenset[str]] = frozenset(
         "admin.key_revoked",
         "admin.tenant_erased",
         "log.pruned",
+        *rollouts.STEPS,
     }
 )
-_MARKS: Final = (b'"kind":"containment.', b'"kind":"admin.key_', b'"kind":"admin.tenant_', b'"kind":"log.pruned"')
+_MARKS: Final = (
+    b'"kind":"containment.',
+    b'"kind":"admin.key_',
+    b'"kind":"admin.tenant_',
+    b'"kind":"log.pruned"',
+    b'"kind":"policy.',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +79,12 @@ class Erased:
 
 
 Row = tuple[str, str, bytes | None]
-"""One stored part of the state: ("key", "containment", "erased" or "pruned", id, JSON text or None if it went away)."""
+"""One stored part of the state: (one of `_KINDS`, id, JSON text or None if it went away)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """Live containments by id, live keys by digest, erased tenants by id.
+    """Live containments by id, live keys by digest, erased tenants by id, roll-outs of bundles by id.
 
     `epoch` is the log's size just after the last control record. Records below `pruned` may be gone, control records
     excepted.
@@ -88,6 +98,7 @@ class ControlState:
     keys: Mapping[str, ApiKey] = field(default_factory=lambda: MappingProxyType({}))
     erased: Mapping[str, Erased] = field(default_factory=lambda: MappingProxyType({}))
     pruned: int = 0
+    rollouts: Mapping[str, Rollout] = field(default_factory=lambda: MappingProxyType({}))
 
     def fold(self, record: Mapping[str, object], index: int) -> ControlState:
         """Return the state after the record at `index`; the same state when it is not a control record.
@@ -108,6 +119,7 @@ class ControlState:
             [self.keys[digest] for digest in sorted(self.keys)],
             [self.erased[tenant] for tenant in sorted(self.erased)],
             self.pruned,
+            [self.rollouts[name] for name in sorted(self.rollouts)],
         ]
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
@@ -117,6 +129,7 @@ class ControlState:
             *_row_changes("containment", before.containments, self.containments),
             *_row_changes("key", before.keys, self.keys),
             *_row_changes("erased", before.erased, self.erased),
+            *_row_changes("rollout", before.rollouts, self.rollouts),
             *([("pruned", "", orjson.dumps(self.pruned))] if self.pruned != before.pruned else []),
         ]
 
@@ -128,6 +141,7 @@ class ControlState:
                 "containment": list(self.containments.values()),
                 "key": list(self.keys.values()),
                 "erased": list(self.erased.values()),
+                "rollout": list(self.rollouts.values()),
                 "pruned": [self.pruned] if self.pruned else [],
             }
         )
@@ -146,6 +160,7 @@ def from_rows(epoch: int, rows: list[Row]) -> ControlState:
     keys: dict[str, ApiKey] = {}
     erased: dict[str, Erased] = {}
     pruned = 0
+    bundles: dict[str, Rollout] = {}
     for kind, _, data in rows:
         value = orjson.loads(data or b"null")
         if kind == "containment":
@@ -154,15 +169,22 @@ def from_rows(epoch: int, rows: list[Row]) -> ControlState:
             erased[value["tenant"]] = Erased(**value)
         elif kind == "pruned":
             pruned = int(value)
+        elif kind == "rollout":
+            bundles[value["id"]] = rollouts.from_row(value)
         else:
             keys[value["digest"]] = ApiKey(**{**value, "roles": tuple(value["roles"])})
     parts = (MappingProxyType(containments), MappingProxyType(keys), MappingProxyType(erased))
-    return ControlState(epoch, *parts, pruned)
+    return ControlState(epoch, *parts, pruned, MappingProxyType(bundles))
 
 
 def may_control(data: bytes) -> bool:
     """Say cheaply whether a record's canonical bytes could be a control record (false alarms are possible)."""
-    return _MARKS[0] in data or _MARKS[1] in data or _MARKS[2] in data or _MARKS[3] in data
+    return _MARKS[0] in data or _MARKS[1] in data or _MARKS[2] in data or _MARKS[3] in data or _MARKS[4] in data
+
+
+def is_control(data: bytes) -> bool:
+    """Say whether a record's canonical bytes are a control record."""
+    return may_control(data) and decode(data).get("kind") in CONTROL_KINDS
 
 
 def _row_changes(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Row]:
@@ -249,10 +271,19 @@ def _key_revoked(state: ControlState, record: Mapping[str, object]) -> ControlSt
 def _tenant_erased(state: ControlState, record: Mapping[str, object]) -> ControlState:
     erased = Erased(tenant=_text(record, "tenant"), at=_time(record, "at"), by=_text(record, "by"))
     keys = {digest: key for digest, key in state.keys.items() if key.tenant != erased.tenant}
-    return replace(state, keys=MappingProxyType(keys), erased=_bounded({erased.tenant: erased, **state.erased}))
+    return replace(
+        state,
+        keys=MappingProxyType(keys),
+        erased=_bounded({erased.tenant: erased, **state.erased}),
+        rollouts=rollouts.without_tenant(state.rollouts, erased.tenant),
+    )
 
 
-_KINDS: Final = ("containment", "key", "erased", "pruned")
+def _rolled_out(state: ControlState, record: Mapping[str, object]) -> ControlState:
+    return replace(state, rollouts=rollouts.fold(state.rollouts, record))
+
+
+_KINDS: Final = ("containment", "key", "erased", "pruned", "rollout")
 
 
 def _pruned(state: ControlState, record: Mapping[str, object]) -> ControlState:
@@ -271,4 +302,5 @@ _FOLDS: Final[Mapping[str, Callable[[ControlState, Mapping[str, object]], Contro
     "admin.key_revoked": _key_revoked,
     "admin.tenant_erased": _tenant_erased,
     "log.pruned": _pruned,
+    **dict.fromkeys(rollouts.STEPS, _rolled_out),
 }

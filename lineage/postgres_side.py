@@ -1,10 +1,10 @@
-"""What lies beside the log in the PostgreSQL database: sealed blobs and the tenants' wrapped keys, for every node."""
+"""What lies beside the log in the PostgreSQL database: sealed blobs, wrapped keys, bundles, for every node."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from psycopg.types.numeric import Int8
@@ -78,6 +78,21 @@ class PostgresSide:
             raise LogUnavailable(
                 f"the key's bytes may lie in the file of its table still; try again: {error}"
             ) from error
+
+    def add_bundle(self, at: int, archive: bytes) -> None:
+        """See `SideStore.add_bundle`."""
+        values = {"digest": hashlib.sha256(archive).digest(), "at": Int8(at), "archive": archive}
+        self._pool.together([(sql.DURABLY, {}), (sql.ADD_BUNDLE, values)])
+
+    def bundle(self, digest: str) -> bytes | None:
+        """See `SideStore.bundle`."""
+        rows = self._pool.rows(sql.LOAD_BUNDLE, {"digest": bytes.fromhex(digest)})
+        return rows[0][0] if rows else None
+
+    def drop_bundles(self, needed: Collection[str], before: int) -> int:
+        """See `SideStore.drop_bundles`."""
+        values = {"before": Int8(before), "needed": [bytes.fromhex(digest) for digest in needed]}
+        return int(self._pool.rows(sql.DROP_BUNDLES, values)[0][0])
 
     def close(self) -> None:
         """See `SideStore.close`."""

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from psycopg.types.numeric import Int8
 
 from lineage import postgres_sql as sql
-from lineage.control import ControlState, from_rows, may_control
+from lineage.control import ControlState, from_rows, is_control
 from lineage.errors import LogUnavailable, WriterPresent
 from lineage.postgres_session import Session, describe
 from lineage.store import SEARCH_LIMIT, Change, Pulse
@@ -201,7 +201,7 @@ class PostgresStore(PostgresSource):
     def prune(self, start: int, before: int, limit: int) -> int:
         """Delete what is no control record among the first `limit` records in [start, before)."""
         rows = [row for row in self.read(start, limit) if row[0] < before]
-        doomed = [Int8(index) for index, data in rows if not may_control(data)]
+        doomed = [Int8(index) for index, data in rows if not is_control(data)]
         if doomed:
             with self._turn:
                 self._session.rows("DELETE FROM cordon.records WHERE idx = ANY (%b::bigint[])", (doomed,))

@@ -1,4 +1,4 @@
-"""What lies beside the log: blobs that must be erasable, sealed with a key of their tenant, and those keys.
+"""What lies beside the log: blobs that must be erasable, sealed with a key of their tenant, those keys, and bundles.
 
 A record holds only the SHA-256 of its blob's sealed bytes; that digest is also the name under which the blob is kept,
 so that many records can share one. Each tenant has one random key, wrapped by the master key; destroying it
@@ -12,7 +12,7 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
@@ -108,6 +108,18 @@ class SideStore(Protocol):
 
     def erase_key(self, tenant: str) -> None:
         """Destroy a tenant's key, durably, for ever; LogUnavailable where its bytes may be there still: try again."""
+        ...
+
+    def add_bundle(self, at: int, archive: bytes) -> None:
+        """Keep the archive of a policy bundle, durably, from the time `at` (ms) on."""
+        ...
+
+    def bundle(self, digest: str) -> bytes | None:
+        """Return what is kept as the archive with this SHA-256 (hex), or None; see `lineage.bundles`."""
+        ...
+
+    def drop_bundles(self, needed: Collection[str], before: int) -> int:
+        """Delete the archives kept before the time `before` (ms) but those `needed`; return how many there were."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Takes what lies beside the log from SQLite to PostgreSQL: tenants' keys, blobs, and tokens that still live.
+"""Takes what lies beside the log from SQLite to PostgreSQL: tenants' keys, blobs, bundles, tokens that still live.
 
 It can be done again at any time: what is there already stays. A tenant that was erased on either side is erased.
 """
@@ -57,6 +57,8 @@ def copy_side(path: Path, database: str, copied: Callable[[int], object]) -> Bes
             target.save(portion)
             blobs += len(portion)
             copied(len(portion))
+        for at, archive in source.rows("SELECT at, archive FROM bundles"):
+            target.add_bundle(at, archive)
         return Beside(tenants, blobs, _copy_tokens(source, database))
 
 

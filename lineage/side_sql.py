@@ -16,7 +16,7 @@ LOCK: Final = 0x436F7264_73696401
 CALLERS: Final = 0x746F6B6E
 """The class of the advisory locks of principals, by 32 bits of a hash ("tokn"). The log's lock has no class."""
 
-TABLES: Final = ("side_blobs", "tenant_keys", "tokens")
+TABLES: Final = ("side_blobs", "tenant_keys", "tokens", "bundles")
 
 _SCHEMA: Final = (
     "CREATE SCHEMA IF NOT EXISTS cordon",
@@ -25,6 +25,7 @@ _SCHEMA: Final = (
     "ALTER TABLE cordon.side_blobs ALTER blob SET STORAGE EXTERNAL",
     "CREATE INDEX IF NOT EXISTS side_blobs_by_time ON cordon.side_blobs (at)",
     "CREATE TABLE IF NOT EXISTS cordon.tenant_keys (tenant bytea PRIMARY KEY, wrapped bytea, at bigint NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS cordon.bundles (digest bytea PRIMARY KEY, at bigint NOT NULL, archive bytea NOT NULL)",
     """CREATE TABLE IF NOT EXISTS cordon.tokens (
         scope bytea, token text, principal bytea NOT NULL, mark bytea NOT NULL, loose boolean NOT NULL,
         expires bigint NOT NULL, sealed bytea NOT NULL, PRIMARY KEY (scope, token)
@@ -66,6 +67,18 @@ ON CONFLICT (tenant) DO UPDATE SET wrapped = NULL, at = excluded.at
 """
 # A row that was overwritten stays in the table's file until that is written anew.
 REWRITE_KEYS: Final = "VACUUM FULL cordon.tenant_keys"
+
+ADD_BUNDLE: Final = """
+INSERT INTO cordon.bundles (digest, at, archive) VALUES (%(digest)b, %(at)b, %(archive)b)
+ON CONFLICT (digest) DO UPDATE SET at = greatest(excluded.at, bundles.at), archive = excluded.archive
+"""
+LOAD_BUNDLE: Final = "SELECT archive FROM cordon.bundles WHERE digest = %(digest)b"
+DROP_BUNDLES: Final = """
+WITH gone AS (
+    DELETE FROM cordon.bundles WHERE at < %(before)b AND NOT digest = ANY (%(needed)b::bytea[]) RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
 
 # Who keeps tokens of one principal takes turns, or two at once would each stay within bounds that both exceed.
 LOCK_CALLER: Final = "SELECT pg_advisory_xact_lock(%(class)b, %(caller)b)"

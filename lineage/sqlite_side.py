@@ -1,4 +1,4 @@
-"""What lies beside the log in a SQLite file of the data directory: sealed blobs and the tenants' wrapped keys."""
+"""What lies beside the log in a SQLite file of the data directory: sealed blobs, tenants' wrapped keys, bundles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS blobs (
     turn INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, at INTEGER NOT NULL, blob BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS tenant_keys (tenant TEXT PRIMARY KEY, wrapped BLOB, at INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS bundles (digest BLOB PRIMARY KEY, at INTEGER NOT NULL, archive BLOB NOT NULL) STRICT;
 """
 
 
@@ -104,6 +105,26 @@ class SqliteSide:
             raise LogUnavailable(
                 f"{self._path.name} is being read all the time and still holds the key's bytes; try again"
             )
+
+    def add_bundle(self, at: int, archive: bytes) -> None:
+        """See `SideStore.add_bundle`."""
+        values = (hashlib.sha256(archive).digest(), at, archive)
+        self._durably("INSERT OR REPLACE INTO bundles (digest, at, archive) VALUES (?, ?, ?)", values)
+
+    def bundle(self, digest: str) -> bytes | None:
+        """See `SideStore.bundle`."""
+        query = "SELECT archive FROM bundles WHERE digest = ?"
+        with self._turn, _explained(self._path):
+            row = self._db.execute(query, (bytes.fromhex(digest),)).fetchone()
+        return None if row is None else row[0]
+
+    def drop_bundles(self, needed: Collection[str], before: int) -> int:
+        """See `SideStore.drop_bundles`."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT digest FROM bundles WHERE at < ?", (before,)).fetchall()
+            gone = [(digest,) for (digest,) in rows if digest.hex() not in needed]
+            db.executemany("DELETE FROM bundles WHERE digest = ?", gone)
+        return len(gone)
 
     def _durably(self, sql: str, values: tuple[object, ...]) -> None:
         with self._turn:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from lineage.control import ControlState, Row, from_rows, may_control
+from lineage.control import ControlState, Row, from_rows, is_control
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
 from lineage.sqlite_file import DAMAGED, FAILURES, check_format, connect, create, unavailable
@@ -201,7 +201,7 @@ class SqliteStore(SqliteSource):
     def prune(self, start: int, before: int, limit: int) -> int:
         """Delete what is no control record among the first `limit` records in [start, before)."""
         rows = [row for row in self.read(start, limit) if row[0] < before]
-        doomed = [(index,) for index, data in rows if not may_control(data)]
+        doomed = [(index,) for index, data in rows if not is_control(data)]
         if doomed:
 
             def work(db: sqlite3.Connection) -> None:

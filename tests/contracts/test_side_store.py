@@ -1,15 +1,18 @@
-"""What every store of blobs and wrapped keys must do, whatever database it lies in."""
+"""What every store of blobs, wrapped keys and bundles must do, whatever database it lies in."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from lineage.errors import TenantErased
+from lineage.bundles import MAX_ARCHIVE, BundleStore
+from lineage.errors import SideError, TenantErased
 from lineage.postgres_side import PORTION, PostgresSide
 from lineage.side import SideStore, TenantKeys, blob_digest
 from lineage.sqlite_side import SqliteSide
@@ -171,3 +174,34 @@ def test_an_erasure_while_others_make_the_first_key_is_the_last_word(opened: Ope
         TenantKeys(second, MASTER).erase(name)
         thread.join(20)
         assert first.wrapped_key(name) == second.wrapped_key(name) == (None,)
+
+
+def test_bundles_are_kept_by_what_is_in_them_until_nobody_needs_them(opened: Opener) -> None:
+    store, other = BundleStore(opened()), BundleStore(opened())
+    first, second = store.put(b"an archive" * 1_000), store.put(b"another")
+    assert store.put(b"another") == second == hashlib.sha256(b"another").hexdigest()
+    assert other.get(first) == b"an archive" * 1_000
+    assert other.get("ab" * 32) is None
+    assert store.tidy([]) == 0, "the record that names it may be on its way"
+    side = opened()
+    assert side.drop_bundles([second], 2**52) == 1
+    assert (other.get(first), other.get(second)) == (None, b"another")
+    with pytest.raises(SideError, match="at most"):
+        store.put(bytes(MAX_ARCHIVE + 1))
+
+
+def test_an_archive_that_was_changed_is_not_handed_out(opened: Opener) -> None:
+    class Changed:
+        def __init__(self, side: SideStore) -> None:
+            self._side = side
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._side, name)
+
+        def bundle(self, digest: str) -> bytes | None:
+            return (self._side.bundle(digest) or b"") + b"!"
+
+    side = opened()
+    digest = BundleStore(side).put(b"an archive")
+    with pytest.raises(SideError, match="was changed"):
+        BundleStore(cast("SideStore", Changed(side))).get(digest)
