@@ -17,6 +17,7 @@ from cordon.commands.policy_check import check
 from cordon.commands.policy_sign import sign, verify
 from cordon.commands.policy_test import test
 from cordon.commands.replay import replay
+from cordon.commands.rollout import COMMANDS
 from cordon.output import bad, emit, good, printable
 from policies.engine import Moment
 from policies.settings import BundlePlace
@@ -33,6 +34,8 @@ policy.add_command(replay)
 policy.add_command(check)
 policy.add_command(test)
 policy.add_command(bench)
+for command in COMMANDS:
+    policy.add_command(command)
 policy.add_command(sign)
 policy.add_command(verify)
 

@@ -1,0 +1,163 @@
+"""The commands by which a bundle gets to decide calls, by what they print, write and return."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineage.record import encode
+from lineage.side_place import SidePlace
+from policies.tarball import pack
+from tests.support.cli import Installation, Result
+from tests.support.policies import MINIMAL, write
+
+TESTED = MINIMAL | {"a_test.rego": "package a_test\n\ntest_one if data.cordon.request.decision.allow\n"}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write(tmp_path / "bundle", TESTED)
+
+
+@pytest.fixture
+def cordon(tmp_path: Path, bundle: Path) -> Installation:
+    made = Installation(tmp_path)
+    made.file.write_text(
+        made.file.read_text().replace(made.file.read_text().split("\n")[1], "policy: {bundle: bundle}")
+    )
+    return made
+
+
+def policy(cordon: Installation, *words: str, by: str = "ana") -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOGNAME", by)
+        return cordon("policy", *words, "--json")
+
+
+def proposed(cordon: Installation, bundle: Path, *words: str) -> str:
+    result = policy(cordon, "propose", str(bundle), *words)
+    assert result.code == 0, result.err
+    return str(result.json["rollout"])
+
+
+def listed(cordon: Installation) -> dict[str, dict[str, Any]]:
+    return {each["id"]: each for each in policy(cordon, "bundles").json}
+
+
+def test_a_bundle_goes_from_draft_to_live_and_back(cordon: Installation, bundle: Path) -> None:
+    assert policy(cordon, "bundles").json == []
+    first = proposed(cordon, bundle, "--note", "as it is")
+    assert "somebody else" in policy(cordon, "approve", first).err
+    assert policy(cordon, "stage", first, "live").code == 1
+    assert policy(cordon, "approve", first, by="ben").json["by"] == "cli:ben"
+    assert policy(cordon, "stage", first, "shadow").code == 0
+    assert policy(cordon, "stage", first, "canary", "--share", "2.5%").code == 0
+    row = listed(cordon)[first]
+    assert (row["stage"], row["share"], row["author"], row["approved_by"]) == ("canary", 25, "cli:ana", "cli:ben")
+    assert policy(cordon, "stage", first, "live").code == 0
+    revision = listed(cordon)[first]["revision"]
+    assert listed(cordon)[first]["base"] == revision, "the configured bundle is the same one"
+
+    (bundle / "more.rego").write_text("package more\n\nx := 1\n")
+    second = proposed(cordon, bundle)
+    shown = policy(cordon, "diff", second)
+    assert (shown.code, [(each["file"], each["kind"]) for each in shown.json["files"]]) == (1, [("more.rego", "added")])
+    assert shown.json["before"] == first
+    policy(cordon, "approve", second, by="ben")
+    policy(cordon, "stage", second, "live")
+    assert policy(cordon, "back").json["to"] == first
+    assert {name: each["stage"] for name, each in listed(cordon).items()} == {first: "live", second: "draft"}
+    assert policy(cordon, "withdraw", second).code == 0
+    assert policy(cordon, "back").json["to"] == ""
+    assert "decides already" in policy(cordon, "back").err
+    assert cordon("log", "verify").code == 0
+
+
+def test_a_tenant_s_own_bundle_is_staged_beside_the_common_one(cordon: Installation, bundle: Path) -> None:
+    own = proposed(cordon, bundle, "--tenant", "acme")
+    policy(cordon, "approve", own, by="ben")
+    policy(cordon, "stage", own, "live")
+    assert (listed(cordon)[own]["scope"], listed(cordon)[own]["base"]) == ("acme", "")
+    assert "decides already" in policy(cordon, "back").err
+    assert policy(cordon, "back", "--tenant", "acme").json["from"] == own
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"request.rego": "package cordon.request\n\ndecision := {"}, "request.rego"),
+        ({"a_test.rego": "package a_test\n\ntest_no if false\n"}, "test_no"),
+        ({"delta.json": "{}", "patch.json": "{}"}, "delta"),
+    ],
+)
+def test_what_does_not_pass_is_no_draft(cordon: Installation, bundle: Path, files: dict[str, str], why: str) -> None:
+    write(bundle, TESTED | files)
+    result = policy(cordon, "propose", str(bundle))
+    assert result.code != 0 and why in result.err
+    assert listed(cordon) == {}
+
+
+def test_an_archive_is_kept_as_it_is_and_a_changed_one_is_not_shown(cordon: Installation, bundle: Path) -> None:
+    archive = pack({name: text.encode() for name, text in TESTED.items()})
+    file = bundle.parent / "bundle.tar.gz"
+    file.write_bytes(archive)
+    name = proposed(cordon, file)
+    side = SidePlace(cordon.directory / "var").side()
+    assert side.bundle(listed(cordon)[name]["digest"]) == archive
+    side.close()
+    assert policy(cordon, "diff", "configured", name).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("propose", "bundle", "--tenant", "nobody"), "no tenant nobody"),
+        (("stage", "rollout-1", "canary", "--share", "0%"), "no part of the calls"),
+        (("stage", "rollout-1", "canary", "--share", "100.1%"), "no part of the calls"),
+        (("stage", "rollout-1", "shadow", "--share", "5%"), "for a canary"),
+        (("stage", "rollout-1", "canary", "--tenants", "acme,nobody"), "no tenant nobody"),
+        (("stage", "rollout-1", "canary"), "share"),
+        (("stage", "rollout-1", "live"), "not known"),
+        (("approve", "rollout-1"), "not known"),
+        (("withdraw", "x y"), "must be the id"),
+        (("diff", "rollout-1"), "neither a roll-out nor a path"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(
+    cordon: Installation, bundle: Path, words: tuple[str, ...], why: str
+) -> None:
+    words = tuple(str(bundle) if word == "bundle" else word for word in words)
+    result = policy(cordon, *words)
+    assert result.code != 0 and why in result.err, result.err
+    assert listed(cordon) == {}
+
+
+def test_the_list_adds_up_what_the_shadow_counted(cordon: Installation, bundle: Path) -> None:
+    from cordon.commands.common import the_log
+    from cordon.config import load
+
+    name = proposed(cordon, bundle)
+    policy(cordon, "stage", name, "shadow")
+    facts = {
+        "v": 1, "kind": "policy.shadow", "at": 1, "boot": "b", "rollout": name, "scope": "", "revision": "r",
+        "compared": 10, "skipped": 1,
+        "differences": [{"kind": "refused", "count": 2, "rules": [{"rule": "x", "count": 2}], "calls": ["C1"]}],
+    }  # fmt: skip
+    with the_log(load(cordon.file)) as log:
+        log.append(encode(facts))
+        log.append(encode(facts | {"differences": []}))
+    shadow = listed(cordon)[name]["shadow"]
+    assert (shadow["compared"], shadow["skipped"], shadow["kinds"]) == (20, 2, {"refused": 2})
+    assert (shadow["rules"], shadow["calls"]) == ({"refused": {"x": 2}}, {"refused": ["C1"]})
+    assert "2 refused of 20" in cordon("policy", "bundles").out
+
+
+def test_with_the_opa_engine_nothing_is_proposed(cordon: Installation, bundle: Path) -> None:
+    text = cordon.file.read_text().replace(
+        "{bundle: bundle}", '{bundle: bundle, engine: opa, url: "http://127.0.0.1:9"}'
+    )
+    cordon.file.write_text(text)
+    result = policy(cordon, "propose", str(bundle))
+    assert result.code != 0 and "embedded engine" in result.err
