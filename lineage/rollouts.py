@@ -130,7 +130,7 @@ def _approved(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | st
         return "has another bundle than the one that was looked at"
     if rollout.stage == REPLACED or rollout.approved_by:
         return "is approved already"
-    if by == rollout.author:
+    if _person(by) == _person(rollout.author):
         return f"was proposed by {by}, so somebody else must approve it"
     return {**rollouts, rollout.id: replace(rollout, approved_by=by)}
 
@@ -222,6 +222,11 @@ def _part(record: Mapping[str, object], stage: str) -> tuple[int, tuple[str, ...
 
 def _at(rollouts: Rollouts, scope: str, stage: str) -> Rollout | None:
     return next((each for each in rollouts.values() if each.scope == scope and each.stage == stage), None)
+
+
+def _person(name: str) -> str:
+    """Who acts: the user alice of a machine (`cli:alice`) and the operator alice count as one."""
+    return name.rpartition(":")[2].casefold()
 
 
 def _text(record: Mapping[str, object], name: str, *, empty: bool = False) -> str:
