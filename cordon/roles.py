@@ -113,6 +113,7 @@ async def play_soc(life: Life) -> None:
 
 async def play_control(life: Life) -> None:
     """The console, the admin API, and the log's read API."""
+    from cordon.bundles import read_bundle
     from siem.console.deps import Facts
     from siem.console.server import run_control
 
@@ -120,6 +121,7 @@ async def play_control(life: Life) -> None:
     facts = Facts(
         tenants=tuple(tenant.id for tenant in config.tenants),
         routes={route.id: tuple(endpoint.id for endpoint in route.endpoints) for route in config.routes},
+        configured=lambda: read_bundle(config.policy),
     )
     async with _measured(life), _connected(life) as client:
         await run_control(

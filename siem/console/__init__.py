@@ -5,9 +5,10 @@
                      ├─ api           /api/v1, the admin API; its shapes are in schemas
                      ├─ door_pages    sign-in, one-time links, sign-out, own password
                      ├─ watch_pages   overview, calls, records, alerts, containments; render and templates/ draw them
+                     ├─ policy_pages  roll-outs of policy bundles
                      └─ admin_pages   keys, accounts
-           → calls (looks back through the log), status, operations (contain, release, keys), accounts, sign_in,
-             sessions
+           → calls (looks back through the log), status, operations (contain, release, keys), rollouts, accounts,
+             sign_in, sessions
            → journal → the log
 
 What holds everywhere:

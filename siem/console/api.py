@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 
 from detectors.alerts import AlertState, find_alert, list_alerts, set_state
 from lineage.errors import RecordError
+from lineage.rollouts import Rollout
 from siem.console import schemas as s
 from siem.console.access import GuardedRoute, Signed, session_token
 from siem.console.calls import Filter, Verdict, newest, records_of
@@ -174,6 +175,43 @@ def release(containment: str, asked: s.Release, session: Signed, deps: Parts) ->
     deps.operations.release(containment, reason=asked.reason, by=session.account)
 
 
+@router.get("/policy/rollouts", tags=["policy"])
+def rollouts(deps: Parts) -> list[s.RolloutItem]:
+    """Policy bundles on their way, with what was counted in shadow."""
+    return [_rollout(deps, each) for each in deps.rollouts.all()]
+
+
+@router.get("/policy/rollouts/{rollout}", tags=["policy"])
+def rollout(rollout: str, deps: Parts) -> s.RolloutDetail:
+    """One of them, and what it changes."""
+    found = deps.rollouts.one(rollout)
+    compared = deps.rollouts.compare(found)
+    files = [s.FileDifference.model_validate(each) for each in compared.files]
+    return s.RolloutDetail(
+        rollout=_rollout(deps, found), against=compared.against, files=files, problem=compared.problem
+    )
+
+
+@router.post("/policy/rollouts/{rollout}/approve", status_code=204, tags=["policy"])
+def approve(rollout: str, asked: s.Approval, session: Signed, deps: Parts) -> None:
+    """Approve what somebody else proposed, so that it may decide calls; 409 where it is one's own."""
+    deps.rollouts.approve(rollout, digest=asked.digest, by=session.account)
+
+
+@router.post("/policy/rollouts/{rollout}/stage", status_code=204, tags=["policy"])
+def stage(rollout: str, asked: s.StageRequest, session: Signed, deps: Parts) -> None:
+    """Bring it to a stage; a live one goes back with `draft`. 409 where it cannot go there now."""
+    for tenant in asked.tenants:
+        check_tenant(deps, tenant)
+    deps.rollouts.stage(rollout, asked.stage, share=asked.share, tenants=asked.tenants, by=session.account)
+
+
+@router.post("/policy/rollouts/{rollout}/withdraw", status_code=204, tags=["policy"])
+def withdraw(rollout: str, asked: s.Release, session: Signed, deps: Parts) -> None:
+    """Take it away; a live one has to go back first."""
+    deps.rollouts.withdraw(rollout, reason=asked.reason, by=session.account)
+
+
 @router.get("/keys", tags=["keys"])
 def keys(deps: Parts) -> list[s.KeyItem]:
     """Keys that have not been revoked."""
@@ -235,6 +273,15 @@ def change_account(account: str, asked: s.AccountChange, session: Signed, deps: 
     else:
         changed = deps.accounts.disable(account, session.account)
     return s.AccountItem.model_validate(changed)
+
+
+def _rollout(deps: Deps, rollout: Rollout) -> s.RolloutItem:
+    item = s.RolloutItem.model_validate(rollout)
+    counts = deps.rollouts.counts().get(rollout.id)
+    if counts is None:
+        return item
+    told = {"compared": counts.compared, "skipped": counts.skipped, "differences": dict(counts.kinds)}
+    return item.model_copy(update=told)
 
 
 def check_tenant(deps: Deps, tenant: str) -> None:

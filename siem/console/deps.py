@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -11,20 +11,32 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from lineage.reader import LogReader
+from lineage.side_place import SidePlace
+from policies.bundle import Bundle
+from policies.errors import BundleError, Problem
 from siem.console.accounts import Accounts
 from siem.console.journal import Journal
 from siem.console.operations import Operations
+from siem.console.rollouts import RolloutDesk
 from siem.console.sessions import Sessions
 from siem.console.sign_in import SignIn
 from siem.settings import Control
 
 
+def _no_bundle() -> Bundle:
+    raise BundleError([Problem("policy.bundle", 0, 0, "missing", "no bundle is configured")])
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Names from the configuration that the pages offer; `routes` maps a route's id to its endpoints' ids."""
+    """What the pages need of the configuration; `routes` maps a route's id to its endpoints' ids.
+
+    `configured` reads the configured policy bundle as it is now; BundleError where it cannot be had.
+    """
 
     tenants: tuple[str, ...] = ()
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    configured: Callable[[], Bundle] = _no_bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +52,20 @@ class Deps:
     sessions: Sessions
     sign_in: SignIn
     operations: Operations
+    rollouts: RolloutDesk
     facts: Facts
 
 
 def assemble(
-    settings: Control, data_dir: Path, state: Engine, reader: LogReader, journal: Journal, facts: Facts
+    settings: Control,
+    data_dir: Path,
+    state: Engine,
+    reader: LogReader,
+    journal: Journal,
+    facts: Facts,
+    database: str = "",
 ) -> Deps:
-    """The parts, wired."""
+    """The parts, wired; `database` is the setting of that name."""
     accounts = Accounts(state, journal.append, journal.boot, invitation_seconds=settings.invitation_hours * 3600)
     sessions = Sessions(
         state, longest_ms=int(settings.session_hours * 3_600_000), idle_ms=int(settings.idle_minutes * 60_000)
@@ -61,6 +80,7 @@ def assemble(
         sessions=sessions,
         sign_in=SignIn(accounts, sessions, journal),
         operations=Operations(journal, reader),
+        rollouts=RolloutDesk(journal, reader, SidePlace(data_dir, database), facts.configured),
         facts=facts,
     )
 

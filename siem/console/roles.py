@@ -19,6 +19,8 @@ class Permission(Enum):
     CONTAIN = "isolate a principal or an endpoint"
     RELEASE = "end a containment"
     KEYS = "list, create and revoke API keys"
+    APPROVE = "approve a policy bundle that somebody else proposed"
+    ROLLOUT = "move a policy bundle between its stages, or withdraw it"
     ACCOUNTS = "invite, change and disable operators"
 
 
@@ -26,8 +28,8 @@ ROLES: Final[Mapping[str, frozenset[Permission]]] = MappingProxyType(
     {
         "viewer": frozenset({Permission.VIEW}),
         "analyst": frozenset({Permission.VIEW, Permission.TRIAGE, Permission.CONTAIN, Permission.RELEASE}),
-        "approver": frozenset({Permission.VIEW, Permission.RELEASE}),
-        "policy_author": frozenset({Permission.VIEW}),
+        "approver": frozenset({Permission.VIEW, Permission.RELEASE, Permission.APPROVE, Permission.ROLLOUT}),
+        "policy_author": frozenset({Permission.VIEW, Permission.ROLLOUT}),
         "admin": frozenset(Permission),
     }
 )

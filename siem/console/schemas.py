@@ -139,7 +139,7 @@ class ContainmentRequest(Asked):
 
 
 class Release(Asked):
-    """Why a containment ends."""
+    """Why a containment ends, or a bundle is withdrawn."""
 
     reason: Reason
 
@@ -148,6 +148,64 @@ class Created(BaseModel):
     """The id of what was made."""
 
     id: str
+
+
+Stage = Literal["draft", "shadow", "canary", "live"]
+
+
+class RolloutItem(Given):
+    """A policy bundle on its way. `digest` is the SHA-256 of its archive; `scope` the tenant whose own it is, or empty.
+
+    Of a canary, `tenants` are those whose calls it decides, or else `share` of 1,000 calls. `shadow` counts decisions.
+    """
+
+    id: str
+    digest: str
+    revision: str
+    scope: str
+    stage: Stage | Literal["replaced"]
+    share: int
+    tenants: tuple[str, ...]
+    author: str
+    approved_by: str
+    base: str
+    previous: str
+    note: str
+    since: int
+    compared: int = 0
+    skipped: int = 0
+    differences: dict[str, int] = {}
+
+
+class FileDifference(Given):
+    """A file of a bundle that another one has otherwise, as a unified diff."""
+
+    file: str
+    kind: Literal["added", "removed", "changed"]
+    lines: tuple[str, ...]
+
+
+class RolloutDetail(BaseModel):
+    """A roll-out and what it changes `against` the roll-out or the `configured` bundle that decides there."""
+
+    rollout: RolloutItem
+    against: str
+    files: list[FileDifference]
+    problem: str
+
+
+class Approval(Asked):
+    """What was looked at: the SHA-256 (hex) of the roll-out's archive."""
+
+    digest: Annotated[str, Field(min_length=64, max_length=64)]
+
+
+class StageRequest(Asked):
+    """Where a roll-out goes; to draft, a live one gives way to the one before it. A canary needs one of the two."""
+
+    stage: Stage
+    share: Annotated[int, Field(ge=0, le=1_000, description="of 1,000 calls, how many a canary decides")] = 0
+    tenants: Annotated[list[Name], Field(max_length=64, description="whose calls a canary decides")] = []
 
 
 class TenantItem(Given):

@@ -50,7 +50,7 @@ async def run_control(
     state = await asyncio.to_thread(open_state, state_path, database)
     try:
         journal = Journal(client, reader, asyncio.get_running_loop(), boot)
-        deps = assemble(settings, data_dir, state, reader, journal, facts)
+        deps = assemble(settings, data_dir, state, reader, journal, facts, database)
         reporting = asyncio.create_task(_report(deps))
         try:
             await _serve(deps, stop, ready)

@@ -20,6 +20,7 @@ from lineage.client import LogClient
 from lineage.reader import open_reader
 from lineage.record import encode
 from lineage.state import open_state
+from policies.bundle import make_bundle
 from siem.console.accounts import Accounts
 from siem.console.deps import Facts
 from siem.console.server import run_control
@@ -28,7 +29,13 @@ from tests.support.logs import connect, data_directory, running_writer
 
 PASSWORD = "correct horse battery staple"
 BOOT = "control-0-TEST"
-FACTS = Facts(tenants=("acme", "globex"), routes={"openai": ("openai-eu", "openai-us"), "crm": ("crm-eu",)})
+RULES = b'package cordon.request\n\ndecision := {"allow": true}\n'
+CONFIGURED = make_bundle({"main.rego": RULES})
+FACTS = Facts(
+    tenants=("acme", "globex"),
+    routes={"openai": ("openai-eu", "openai-us"), "crm": ("crm-eu",)},
+    configured=lambda: CONFIGURED,
+)
 
 
 @dataclass

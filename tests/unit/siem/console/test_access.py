@@ -12,7 +12,7 @@ from fastapi import APIRouter
 
 from lineage import actions
 from lineage.actions import Stamp
-from siem.console import admin_pages, api, app, door_pages, error_pages, log_api, watch_pages
+from siem.console import admin_pages, api, app, door_pages, error_pages, log_api, policy_pages, watch_pages
 from siem.console.access import ACCESS, Entry, GuardedRoute
 from siem.console.app import create_app
 from siem.console.roles import ROLES, Permission, permissions
@@ -39,6 +39,7 @@ def app_routes() -> set[tuple[str, str]]:
         log_api.router,
         door_pages.router,
         watch_pages.router,
+        policy_pages.router,
         admin_pages.router,
     )
     return {(method, route.path) for router in routers for route in router.routes for method in route.methods}
@@ -236,11 +237,11 @@ def test_each_role_gives_exactly_what_the_table_says():
     assert {role: {one.name for one in given} for role, given in ROLES.items()} == {
         "viewer": {"VIEW"},
         "analyst": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE"},
-        "approver": {"VIEW", "RELEASE"},
-        "policy_author": {"VIEW"},
-        "admin": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE", "KEYS", "ACCOUNTS"},
+        "approver": {"VIEW", "RELEASE", "APPROVE", "ROLLOUT"},
+        "policy_author": {"VIEW", "ROLLOUT"},
+        "admin": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE", "KEYS", "APPROVE", "ROLLOUT", "ACCOUNTS"},
     }
-    assert permissions(["viewer", "approver"]) == {Permission.VIEW, Permission.RELEASE}
+    assert permissions(["viewer", "analyst"]) == ROLES["analyst"]
     assert permissions(["root", "*", ""]) == frozenset()
     with pytest.raises(TypeError):
         ROLES["viewer"] = frozenset(Permission)  # type: ignore[index]

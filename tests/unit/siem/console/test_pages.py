@@ -24,7 +24,7 @@ def text_of(answer) -> str:
     return html.unescape(re.sub(r"<[^>]+>", " ", answer.text))
 
 
-PAGES = ("/", "/calls", "/alerts", "/containments", "/keys", "/accounts", "/account")
+PAGES = ("/", "/calls", "/alerts", "/containments", "/policy", "/keys", "/accounts", "/account")
 
 
 @pytest.mark.parametrize("path", PAGES)

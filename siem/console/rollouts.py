@@ -1,0 +1,161 @@
+"""Roll-outs of policy bundles as operators see and move them: what is proposed, what it changes, who lets it decide.
+
+Each move becomes one record, and is done once that record is durable; API and pages share these functions. The rules
+(an approval by somebody else, one in each stage) hold in the fold of the log itself, see `lineage.rollouts`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from lineage import actions
+from lineage.actions import ActionError, Record, Stamp, UnknownTarget
+from lineage.bundles import BundleStore
+from lineage.control import ControlState
+from lineage.errors import SideError
+from lineage.reader import LogReader
+from lineage.rollouts import Rollout, Rollouts, live
+from lineage.side_place import SidePlace
+from policies.bundle import Bundle, bundle_of_archive
+from policies.differences import Difference, differences
+from policies.errors import BundleError
+from policies.shadow_counts import Counts, shadow_counts
+from siem.console.errors import Conflict, NotFound, invalid
+from siem.console.journal import Journal
+
+CONFIGURED: Final = "configured"
+"""What a bundle is compared with where no roll-out is live."""
+REMEMBER_SECONDS: Final = 2.0
+MOST_COMPARED: Final = 8
+_ORDER: Final = ("live", "canary", "shadow", "draft", "replaced")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a roll-out's bundle changes, and against what: a roll-out's id, `configured`, or empty for a tenant's first.
+
+    `problem` says why that cannot be shown.
+    """
+
+    against: str
+    files: tuple[Difference, ...] = ()
+    problem: str = ""
+
+
+class RolloutDesk:
+    """One move at a time. `configured` reads the bundle of the configuration as it is now; BundleError, see there."""
+
+    def __init__(self, journal: Journal, reader: LogReader, place: SidePlace, configured: Callable[[], Bundle]) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._place = place
+        self._configured = configured
+        self._turn = threading.Lock()
+        self._looking = threading.Lock()
+        self._counted: tuple[float, Mapping[str, Counts]] = (float("-inf"), {})
+        self._compared: dict[tuple[str, str], tuple[Difference, ...]] = {}
+
+    def all(self) -> list[Rollout]:
+        """Every roll-out, the common bundle's first, the one that decides first of each scope."""
+        rollouts = self._journal.control.rollouts.values()
+        return sorted(rollouts, key=lambda each: (each.scope, _ORDER.index(each.stage), -each.since))
+
+    def one(self, rollout: str) -> Rollout:
+        """A roll-out; `NotFound` where there is none."""
+        found = self._journal.control.rollouts.get(rollout)
+        if found is None:
+            raise NotFound("There is no such roll-out, or it was withdrawn.")
+        return found
+
+    def counts(self) -> Mapping[str, Counts]:
+        """What was counted in shadow, by roll-out; the log is looked through at most every two seconds."""
+        with self._looking:
+            at, found = self._counted
+            if time.monotonic() - at > REMEMBER_SECONDS:
+                found = shadow_counts(self._reader, self.all())
+                self._counted = (time.monotonic(), found)
+            return found
+
+    def compare(self, rollout: Rollout) -> Compared:
+        """What the roll-out's bundle changes against the one that decides there now, or decided before it."""
+        now = live(self._journal.control.rollouts, rollout.scope)
+        other = now.id if now is not None and now.id != rollout.id else rollout.previous
+        before = self._journal.control.rollouts.get(other)
+        against = before.id if before is not None else "" if rollout.scope else CONFIGURED
+        try:
+            # Comparing takes a moment of a processor: one at a time, and what was compared lately is remembered.
+            with self._looking:
+                old = before.digest if before is not None else ""
+                base = None if before is not None or rollout.scope else self._configured()
+                key = (old or (base.digest if base is not None else ""), rollout.digest)
+                found = self._compared.get(key)
+                if found is None:
+                    if before is not None:
+                        base = self._bundle(before)
+                    found = tuple(differences(base or _NOTHING, self._bundle(rollout)))
+                    if len(self._compared) >= MOST_COMPARED:
+                        self._compared.clear()
+                    self._compared[key] = found
+        except (BundleError, SideError) as error:
+            return Compared(against, problem=str(error))
+        return Compared(against, found)
+
+    def approve(self, rollout: str, *, digest: str, by: str) -> None:
+        """Let a bundle decide calls; `digest` is that of the archive that was looked at."""
+        self._move(
+            lambda stamp, state: actions.approve_bundle(stamp, state, rollout=rollout, digest=digest, by=by),
+            lambda after: rollout in after and after[rollout].approved_by == by,
+        )
+
+    def stage(self, rollout: str, stage: str, *, share: int = 0, tenants: Collection[str] = (), by: str) -> None:
+        """Bring a roll-out to a stage; a live one to draft goes back to the one before it."""
+        base = ""
+        if stage != "draft":
+            found = self.one(rollout)
+            try:
+                self._bundle(found)
+                base = self._configured().revision if stage == "live" and not found.scope else ""
+            except (BundleError, SideError) as error:
+                raise Conflict(f"A bundle cannot be read: {error}") from error
+        facts = {"rollout": rollout, "stage": stage, "share": share, "tenants": tenants, "base": base}
+        self._move(
+            lambda stamp, state: actions.stage_bundle(stamp, state, by=by, **facts),  # type: ignore[arg-type]
+            lambda after: rollout in after and after[rollout].stage == stage,
+        )
+
+    def withdraw(self, rollout: str, *, reason: str, by: str) -> None:
+        """Take a roll-out away."""
+        self._move(
+            lambda stamp, state: actions.withdraw_bundle(stamp, state, rollout=rollout, by=by, reason=reason),
+            lambda after: rollout not in after,
+        )
+
+    def _move(self, make: Callable[[Stamp, ControlState], Record], done: Callable[[Rollouts], bool]) -> None:
+        """Append the record and see that it had its effect: another node may have been quicker."""
+        with self._turn:
+            try:
+                record = make(self._journal.stamp(), self._journal.control)
+            except UnknownTarget as error:
+                raise NotFound("There is no such roll-out, or it was withdrawn.") from error
+            except ActionError as error:
+                if error.field.startswith("roll-out "):
+                    raise Conflict(f"The {error}.") from error
+                raise invalid(error) from error
+            self._journal.append(record)
+            if not done(self._journal.control.rollouts):
+                raise Conflict("Somebody else moved it at the same moment. Look at it again.")
+
+    def _bundle(self, rollout: Rollout) -> Bundle:
+        with closing(self._place.side()) as side:
+            archive = BundleStore(side).get(rollout.digest)
+        if archive is None:
+            raise SideError(f"the bundle of {rollout.id} is not in the store any more; propose it again")
+        return bundle_of_archive(archive, rollout.id)
+
+
+_NOTHING: Final = Bundle("", "", {}, {}, {}, "{}")
