@@ -56,7 +56,8 @@ class RolloutDesk:
         self._place = place
         self._configured = configured
         self._turn = threading.Lock()
-        self._looking = threading.Lock()
+        self._counting = threading.Lock()
+        self._comparing = threading.Lock()
         self._counted: tuple[float, Mapping[str, Counts]] = (float("-inf"), {})
         self._compared: dict[tuple[str, str], tuple[Difference, ...]] = {}
 
@@ -74,7 +75,7 @@ class RolloutDesk:
 
     def counts(self) -> Mapping[str, Counts]:
         """What was counted in shadow, by roll-out; the log is looked through at most every two seconds."""
-        with self._looking:
+        with self._counting:
             at, found = self._counted
             if time.monotonic() - at > REMEMBER_SECONDS:
                 found = shadow_counts(self._reader, self.all())
@@ -89,21 +90,13 @@ class RolloutDesk:
         against = before.id if before is not None else "" if rollout.scope else CONFIGURED
         try:
             # Comparing takes a moment of a processor: one at a time, and what was compared lately is remembered.
-            with self._looking:
-                old = before.digest if before is not None else ""
-                base = None if before is not None or rollout.scope else self._configured()
-                key = (old or (base.digest if base is not None else ""), rollout.digest)
-                found = self._compared.get(key)
-                if found is None:
-                    if before is not None:
-                        base = self._bundle(before)
-                    found = tuple(differences(base or _NOTHING, self._bundle(rollout)))
-                    if len(self._compared) >= MOST_COMPARED:
-                        self._compared.clear()
-                    self._compared[key] = found
+            with self._comparing:
+                if before is None:
+                    base = _NOTHING if rollout.scope else self._configured()
+                    return Compared(against, self._changes(_name(base), rollout, lambda: base))
+                return Compared(against, self._changes(before.digest, rollout, lambda: self._bundle(before)))
         except (BundleError, SideError) as error:
             return Compared(against, problem=str(error))
-        return Compared(against, found)
 
     def approve(self, rollout: str, *, digest: str, by: str) -> None:
         """Let a bundle decide calls; `digest` is that of the archive that was looked at."""
@@ -150,12 +143,28 @@ class RolloutDesk:
             if not done(self._journal.control.rollouts):
                 raise Conflict("Somebody else moved it at the same moment. Look at it again.")
 
+    def _changes(self, name: str, rollout: Rollout, read: Callable[[], Bundle]) -> tuple[Difference, ...]:
+        """What the bundle changes against the one that `read` gives, which `name` stands for."""
+        key = (name, rollout.digest)
+        found = self._compared.get(key)
+        if found is None:
+            found = tuple(differences(read(), self._bundle(rollout)))
+            if len(self._compared) >= MOST_COMPARED:
+                self._compared.clear()
+            self._compared[key] = found
+        return found
+
     def _bundle(self, rollout: Rollout) -> Bundle:
         with closing(self._place.side()) as side:
             archive = BundleStore(side).get(rollout.digest)
         if archive is None:
             raise SideError(f"the bundle of {rollout.id} is not in the store any more; propose it again")
         return bundle_of_archive(archive, rollout.id)
+
+
+def _name(bundle: Bundle) -> str:
+    """What stands for the bundle and its tests, which are no part of its own digest."""
+    return f"{bundle.digest} {hash(tuple(sorted(bundle.tests.items())))}"
 
 
 _NOTHING: Final = Bundle("", "", {}, {}, {}, "{}")

@@ -67,6 +67,8 @@ def test_a_bundle_goes_from_draft_to_live() -> None:
         ([], withdrawn(), "not known"),
         ([proposed()], proposed(), "already"),
         ([proposed()], approved(by="ana"), "somebody else"),
+        ([proposed(by="cli:Ana")], approved(by="ana"), "somebody else"),
+        ([proposed()], approved(by="cli:ana"), "somebody else"),
         ([proposed()], approved(digest="cd" * 32), "another bundle"),
         ([proposed()], staged("canary"), "approval of somebody other than ana"),
         ([proposed()], staged("live"), "approval of somebody other than ana"),
