@@ -40,11 +40,10 @@ LARGE = 65_536
 
 
 class PolicySource(Protocol):
-    """Where the bundle in force comes from; it may be another one at the next call."""
+    """What says which bundles decide a call (`policies.rollouts`); they may be others at the next one."""
 
-    @property
-    def engine(self) -> PolicyEngine:
-        """The engine of the bundle in force."""
+    async def choose(self, tenant: str, call: str) -> PolicyEngine:
+        """The engine for all moments of one call; PolicyError where the bundle that should decide is not there."""
         ...
 
 

@@ -1,7 +1,7 @@
 """The way of a call, step by step. Whoever reads one file of the gateway reads this one.
 
     on_head     1 route   2 identity   3 containment                       before a byte of the body is taken
-    on_request  4 inspect the content  5 decide
+    on_request  4 choose the bundles, inspect the content  5 decide
                 6 redact and commit the intent                             for each attempt
                 7 look at identity and containment once more
                 8 send, and relay the answer (gateway/relay.py)
@@ -15,6 +15,7 @@ import asyncio
 import time
 import traceback
 from dataclasses import replace
+from functools import partial
 
 from gateway.answer_stream import AnswerStream
 from gateway.call import LARGE, Call, Services, Setup, log
@@ -40,6 +41,7 @@ from lineage.record import encode
 from policies.engine import Moment
 from policies.errors import PolicyError
 from policies.result import RequestDecision
+from policies.watched import Watched
 
 STATUS_OF_CONTENT = {"too_large": 413, "encoding": 415}
 
@@ -167,7 +169,12 @@ class Gateway:
             self._services.steps.whole.observe(time.perf_counter() - call.began)
 
     async def _serve(self, call: Call) -> None:
-        call.secrets = await self._services.secrets.of(call.principal.tenant)
+        tenant = call.principal.tenant
+        try:
+            call.engine = await self._services.policy.choose(tenant, call.id)
+        except PolicyError as error:
+            raise undecided(error) from error
+        call.secrets = await self._services.secrets.of(tenant)
         content = await self._inspect(call)
         candidates = self._candidates(call)
         decision = await self._decide(call, content, candidates)
@@ -189,7 +196,7 @@ class Gateway:
         exchange, head = call.exchange, call.exchange.head
         services = self._services
         call.tokens = await services.tokens.of(
-            call.secrets, call.principal.id, head, services.scanner, tokenises=services.policy.engine.tokenises
+            call.secrets, call.principal.id, head, services.scanner, tokenises=call.engine.tokenises
         )
         scanner = call.tokens.scanner
         try:
@@ -232,14 +239,17 @@ class Gateway:
         """Step 5: policy's word on the request; anything but a clear yes ends the call."""
         began = time.perf_counter()
         services, documents = self._services, call.setup.documents
-        engine, healthy = services.policy.engine, services.health.healthy
-        call.engine = engine
-        call.facts.policy = engine.revision
-        document = documents.request(call.subject, call.content, candidates, healthy, reads=engine.request_reads)
+        engine = call.engine
+        call.facts.policy, call.facts.tenant_policy = engine.revision, engine.tenant_revision
+        make = partial(documents.request, call.subject, call.content, candidates, services.health.healthy)
+        document = make(reads=engine.request_reads)
         try:
             decision = await engine.decide(Moment.REQUEST, document)
         except PolicyError as error:
             raise undecided(error) from error
+        finally:
+            if isinstance(engine, Watched):
+                engine.tell(Moment.REQUEST, call.content.size, make)
         call.facts.policy = engine.revision
         if services.kept is not None:
             document = self._to_be_kept(call, content, document, candidates, engine.request_reads)

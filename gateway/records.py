@@ -35,6 +35,7 @@ class Facts:
     findings: Findings = field(default_factory=dict)
     redacted: Mapping[str, str] = field(default_factory=dict)
     policy: str = ""
+    tenant_policy: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     trace: str = ""
@@ -56,7 +57,7 @@ def intent(
         "policy": facts.policy,
     }
     _optional(record, model=model[:MODEL_CHARACTERS], side=side, trace=facts.trace, labels=dict(facts.labels))
-    _optional(record, certificate=_certificate(facts))
+    _optional(record, certificate=_certificate(facts), tenant_policy=facts.tenant_policy)
     return record
 
 
@@ -93,7 +94,7 @@ def outcome(
         "ms": milliseconds,
         "final": final,
     }
-    _optional(record, model=model, trace=facts.trace, restored=restored)
+    _optional(record, model=model, trace=facts.trace, restored=restored, tenant_policy=facts.tenant_policy)
     return record
 
 
@@ -110,7 +111,8 @@ def refused(
         "reasons": _reasons(reasons),
         "findings": _counts(facts.findings),
     }
-    _optional(record, policy=facts.policy, trace=facts.trace, certificate=_certificate(facts), side=side)
+    _optional(record, policy=facts.policy, tenant_policy=facts.tenant_policy, trace=facts.trace)
+    _optional(record, certificate=_certificate(facts), side=side)
     return record
 
 

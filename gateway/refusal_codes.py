@@ -310,6 +310,11 @@ CODES: Final[Mapping[tuple[str, str], Known]] = {
         "Nothing; tell whoever writes the policy.",
         "Try the input with `cordon policy eval`, and add its case to the bundle's tests.", POLICY,
     ),
+    ("decision", "bundle_unavailable"): Known(
+        (503,), "The bundle of a roll-out that decides this call is missing, altered or not taken up yet.",
+        "Try again after a few seconds.",
+        "The log says why (policy.rejected); propose the bundle again, or go back with `cordon policy back`.", OPERATOR,
+    ),
     ("decision", "policy_unavailable"): Known(
         (503,), "The OPA server that decides is lost, slow, without its bundle, or answers what nobody can decide by.",
         "Try again after a second.",

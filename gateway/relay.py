@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 from gateway.answer_stream import AnswerStream, Headers
@@ -30,10 +31,12 @@ from gateway.routing import DECLINED
 from gateway.settings import Endpoint
 from lineage.errors import LineageError
 from lineage.record import encode
+from policies.combine import asks_more
 from policies.engine import AnswerMoment, Moment
-from policies.errors import PolicyError
+from policies.errors import BundleUnavailable, PolicyError
 from policies.opa.wire import ServerError
 from policies.result import AnswerDecision, Reason
+from policies.watched import Watched
 
 Reasons = Sequence[Mapping[str, str]]
 
@@ -198,18 +201,14 @@ class Relay:
         if inspector is not None:
             answer = Content(self._media_type, inspector.received, inspector.summary())
             model = inspector.model or ""
-        engine, documents = call.engine, call.setup.documents
-        document = documents.answer(
-            moment,
-            call.subject,
-            self._endpoint.id,
-            call.content,
-            answer,
-            self._status,
-            model,
-            reads=engine.answer_reads,
-        )
-        decision = await engine.decide(moment, document)
+        engine, endpoint = call.engine, self._endpoint.id
+        documents = call.setup.documents
+        make = partial(documents.answer, moment, call.subject, endpoint, call.content, answer, self._status, model)
+        try:
+            decision = await engine.decide(moment, make(reads=engine.answer_reads))
+        finally:
+            if isinstance(engine, Watched):
+                engine.tell(moment, 0, make)
         call.facts.policy = engine.revision
         self._services.steps.answer_decision.observe(time.perf_counter() - began)
         return decision
@@ -217,12 +216,7 @@ class Relay:
     async def _decide_again(self, moment: AnswerMoment) -> AnswerDecision:
         """A decision after the one at the head, which alone can plan: a later one that plans more cannot be obeyed."""
         decision, planned = await self._decide(moment), self._planned
-        if (
-            not set(decision.block) <= set(planned.block)
-            or not decision.limits.items() <= planned.limits.items()
-            or decision.schema not in (None, planned.schema)
-            or (decision.plan == "buffer" and planned.plan != "buffer")
-        ):
+        if asks_more(decision, planned):
             raise PolicyError(f"it asks at {moment} for what only the decision at the answer's head can ask")
         return decision
 
@@ -343,6 +337,8 @@ def undecided(error: PolicyError) -> Refusal:
     """The refusal of a call that policy could not decide on; where its server is at fault, trying again may help."""
     if isinstance(error, ServerError) and error.reason != "evaluation":
         return Refusal(503, "decision", "policy_unavailable", f"Policy could not be asked: {error}")
+    if isinstance(error, BundleUnavailable):
+        return Refusal(503, "decision", "bundle_unavailable", f"The policy that decides this call is missing: {error}")
     return Refusal(403, "decision", "policy_failed", f"Policy could not decide: {error}")
 
 

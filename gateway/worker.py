@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -29,6 +30,7 @@ from gateway.sweep import Sweep
 from gateway.tls import Security, load_security
 from gateway.tokens import TokenService
 from gateway.upstream import UpstreamPool
+from lineage.bundles import BundleStore
 from lineage.client import LogClient
 from lineage.clock import latest
 from lineage.control import ControlState
@@ -36,13 +38,16 @@ from lineage.keys import load_master_key
 from lineage.metrics import Meter
 from lineage.paths import Paths
 from lineage.record import encode
+from lineage.rollouts import Rollout
 from lineage.side import TenantKeys
 from lineage.side_place import CONNECTIONS, SidePlace
+from policies.admission import Admission
 from policies.download import DownloadedSource
 from policies.engine import PolicyEngine
 from policies.errors import Problem
 from policies.opa.source import OpaSource
 from policies.reloading import Reloader
+from policies.rollouts import Rollouts
 from policies.settings import Policy
 from policies.source import Source
 
@@ -86,6 +91,7 @@ class Worker:
         self._own: list[Endpoint] = []
         self._bundles: BundleServer | None = None
         self._log: LogClient | None = None
+        self._rollouts: Rollouts | None = None
         self._setup = self._setup_of(configuration)
 
     def reconfigure(self, configuration: Configuration) -> None:
@@ -116,8 +122,11 @@ class Worker:
         sweep = Sweep()
         pool = self._pool = UpstreamPool(limits, sweep)
         reloader = self._policy_source(pool)
-        await reloader.start()
         place = SidePlace(self._paths.data_dir, self._configuration.database)
+        rollouts = self._rollouts = self._rollouts_beside(reloader, place)
+        rollouts.follow(log_client.control)
+        await reloader.start()
+        await rollouts.settled()
         side = place.side()
         tokens = place.tokens(most=settings.tokens.per_principal)
         keys = TenantKeys(side, load_master_key(self._paths.data_dir))
@@ -127,7 +136,7 @@ class Worker:
         services = Services(
             boot=self._boot,
             log=log_client,
-            policy=reloader,
+            policy=rollouts,
             pool=pool,
             scanner=PatternScanner(),
             secrets=TenantSecrets(keys),
@@ -165,12 +174,14 @@ class Worker:
             await listener.close()
             await gateway.settled()
             gateway.record_counted()
+            self._record_shadow(rollouts)
             for helper in helpers:
                 helper.cancel()
             await pool.close()
             if self._bundles is not None:
                 await self._bundles.close()
             sweep.close()
+            rollouts.close()
             reloader.close()
             keys.close()
             if threads is not None:
@@ -179,9 +190,11 @@ class Worker:
             side.close()
 
     def control_changed(self, state: ControlState) -> None:
-        """Containments or keys have changed."""
+        """Containments, keys or roll-outs have changed."""
         if self._gateway is not None:
             self._gateway.on_control(state)
+        if self._rollouts is not None:
+            self._rollouts.follow(state)
 
     async def _serve_with(self, listener: Listener, security: Security, before: asyncio.Task[None] | None) -> None:
         if before is not None:
@@ -221,6 +234,8 @@ class Worker:
             if time.monotonic() - last >= COUNTED_SECONDS:
                 last = time.monotonic()
                 gateway.record_counted()
+                if self._rollouts is not None:
+                    self._record_shadow(self._rollouts)
 
     def _setup_of(self, configuration: Configuration) -> Setup:
         return Setup.of(configuration.routes, configuration.tenants, configuration.gateway.limits)
@@ -253,6 +268,18 @@ class Worker:
         self._bundles = BundleServer(settings, pool.limits, pool.sweep)
         return DownloadedSource(settings, self._bundles, self._meter)
 
+    def _rollouts_beside(self, base: Reloader | OpaSource, place: SidePlace) -> Rollouts:
+        """The bundles of roll-outs beside the configured one."""
+        return Rollouts(
+            base,
+            self._configuration.policy,
+            self._paths.run,
+            partial(_archive, place),
+            self._meter,
+            on_loaded=self._tell_taken_up,
+            on_rejected=self._tell_missing,
+        )
+
     def _tell_server(self, reason: str, detail: str) -> None:
         if reason:
             log.error("the OPA server is lost, calls are refused", reason=reason, problem=detail)
@@ -267,7 +294,26 @@ class Worker:
         facts: dict[str, object] = {"kind": "policy.loaded", "revision": engine.revision}
         facts["bundle"] = str(self._configuration.policy.bundle)
         facts["reads"] = None if engine.request_reads is None else sorted(engine.request_reads)
+        given_way = self._rollouts.superseded(engine.revision) if self._rollouts is not None else None
+        if given_way is not None:
+            log.warning("the configured bundle takes the place of a roll-out", rollout=given_way.id)
+            facts["supersedes"] = given_way.id
         self._append(facts)
+
+    def _tell_taken_up(self, rollout: Rollout, verdict: Admission) -> None:
+        log.info("policy loaded", revision=rollout.revision, rollout=rollout.id, stage=rollout.stage)
+        reads = verdict.reads.get(self._configuration.policy.request_rule)
+        facts = {"revision": rollout.revision, "reads": None if reads is None else sorted(reads)}
+        self._append({"kind": "policy.loaded", **_of(rollout), **facts})
+
+    def _tell_missing(self, rollout: Rollout, problems: Iterable[Problem]) -> None:
+        told = [str(problem)[:PROBLEM_CHARACTERS] for problem in problems][:PROBLEMS_TOLD]
+        log.error("the bundle of a roll-out cannot be taken up", rollout=rollout.id, stage=rollout.stage, problems=told)
+        self._append({"kind": "policy.rejected", **_of(rollout), "problems": told})
+
+    def _record_shadow(self, rollouts: Rollouts) -> None:
+        for facts in rollouts.shadow.drain():
+            self._append({"kind": "policy.shadow", **facts})
 
     def _tell_rejected(self, problems: Sequence[Problem]) -> None:
         told = [str(problem)[:PROBLEM_CHARACTERS] for problem in problems[:PROBLEMS_TOLD]]
@@ -279,3 +325,16 @@ class Worker:
         if self._log is not None:
             record = {"v": 1, "at": time.time_ns() // 1_000_000, "boot": self._boot} | facts
             self._log.append(encode(record)).add_done_callback(lambda done: done.exception())
+
+
+def _archive(place: SidePlace, digest: str) -> bytes | None:
+    """An archive of the bundle store, by a connection of its own: it is asked for in a thread, and seldom."""
+    side = place.side()
+    try:
+        return BundleStore(side).get(digest)
+    finally:
+        side.close()
+
+
+def _of(rollout: Rollout) -> dict[str, object]:
+    return {"rollout": rollout.id, "scope": rollout.scope, "stage": rollout.stage}

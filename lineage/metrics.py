@@ -64,6 +64,24 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_client_certificates_total": Definition(
         "counter", "Connections where client certificates are taken, by what the certificate is.", ("certificate",)
     ),
+    "cordon_policy_decided_calls_total": Definition(
+        "counter",
+        "Calls by whose bundle decided (common, or a tenant's own) and its stage (configured, canary, live).",
+        ("scope", "stage"),
+    ),
+    "cordon_policy_rollouts_missing": Definition(
+        "gauge", "Roll-outs in shadow, canary or live whose bundle a worker does not have; it refuses their calls."
+    ),
+    "cordon_policy_rollout_failures_total": Definition(
+        "counter", "Times that the bundle of a roll-out could not be taken up."
+    ),
+    "cordon_policy_shadow_total": Definition(
+        "counter",
+        "Decisions tried by a bundle in shadow, by what it would have changed: same, refused, allowed, redaction, "
+        "endpoint, plan, error; skipped: not tried.",
+        ("kind",),
+    ),
+    "cordon_policy_shadow_waiting": Definition("gauge", "Decisions that wait for the shadow process."),
     "cordon_policy_server_up": Definition("gauge", "1 while the OPA server answers with the bundle that is meant."),
     "cordon_policy_server_requests_total": Definition("counter", "Requests for decisions sent to the OPA server."),
     "cordon_policy_server_seconds": Definition(

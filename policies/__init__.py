@@ -11,6 +11,8 @@ The files in the order in which a bundle passes them:
     embedded.py     evaluates it; engine.py is the seam that every engine keeps
     result.py       reads results strictly (envoy.py: those of opa-envoy-plugin bundles; shapes.py: patterns, schemas)
     reloading.py    watches the folder and swaps engines (verdicts.py: what was admitted before)
+    rollouts.py     chooses the bundles of each call: canary.py its share, combine.py two bundles as one
+    shadow/         tries a bundle beside the one that decides; watched.py hands it what was decided
     authoring/      checks a bundle's source, runs its tests, measures it
     testing.py      tries a bundle out on one document
     replay.py       decides recorded calls anew by a candidate

@@ -47,6 +47,7 @@ class EmbeddedEngine:
         steady: bool = False,
     ) -> None:
         self.revision = bundle.revision
+        self.tenant_revision = ""
         reads = reads or {}
         self.request_reads = reads.get(settings.request_rule)
         self.answer_reads = reads.get(settings.response_rule)
@@ -66,10 +67,11 @@ class EmbeddedEngine:
     async def decide(self, moment: AnswerMoment, document: bytes) -> AnswerDecision: ...
 
     async def decide(self, moment: Moment, document: bytes) -> RequestDecision | AnswerDecision:
-        """Decide without suspending: an evaluation takes tens of microseconds and must not be overtaken.
+        """Decide without suspending: an evaluation takes tens of microseconds and must not be overtaken."""
+        return self.decide_now(moment, document)
 
-        A steady bundle's decision is a function of the document alone, so the same document is decided once.
-        """
+    def decide_now(self, moment: Moment, document: bytes) -> RequestDecision | AnswerDecision:
+        """Decide. A steady bundle's decision is a function of the document alone, so the same one is decided once."""
         known = self._known
         if known is None or len(document) > LONGEST_KNOWN:
             return self._decide(moment, document)

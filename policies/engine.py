@@ -25,11 +25,16 @@ AnswerMoment = Literal[Moment.ANSWER_HEAD, Moment.FINDING, Moment.ANSWER_END]
 
 
 class PolicyEngine(Protocol):
-    """Decides on calls by one bundle. Swapping the bundle means making a new engine."""
+    """Decides on calls by one bundle, or by two (`combine.py`). Swapping one means making a new engine."""
 
     @property
     def revision(self) -> str:
         """The bundle's content hash, as it stands in records."""
+        ...
+
+    @property
+    def tenant_revision(self) -> str:
+        """That of the bundle of the tenant's own that decides beside it; empty where one bundle decides alone."""
         ...
 
     @property

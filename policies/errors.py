@@ -37,6 +37,10 @@ class PolicyError(Exception):
     """Policy could not decide. Whoever catches it denies; the text never shows a value of the input."""
 
 
+class BundleUnavailable(PolicyError):
+    """The bundle that should decide is not there: not loaded yet, gone from the store, altered or refused."""
+
+
 class BundleError(PolicyError):
     """A bundle cannot be loaded or is not admitted; `problems` says why, in order of place."""
 

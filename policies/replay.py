@@ -28,7 +28,10 @@ _ABSENT: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One recorded decision on a request. `rules`: why it was refused; `redacted`: finding type to what was done."""
+    """One recorded decision on a request. `rules`: why it was refused; `redacted`: finding type to what was done.
+
+    `own`: the revision of the tenant's own bundle that decided beside the one of `revision`.
+    """
 
     index: int
     call: str
@@ -41,6 +44,7 @@ class Past:
     endpoint: str = ""
     findings: frozenset[str] = frozenset()
     redacted: Mapping[str, str] = field(default_factory=lambda: _ABSENT)
+    own: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,10 @@ class Replay:
 
     def _replay(self, past: Past) -> None:
         self.report.calls += 1
+        if past.own:
+            # What was done is the word of both: one that takes the place of either cannot be compared with it.
+            self.report.left_out["it was decided by two bundles, the common one and the tenant's own"] += 1
+            return
         missing = self._missing(past.revision)
         if missing:
             self.report.left_out[missing] += 1
@@ -191,6 +199,7 @@ def read_past(index: int, record: Mapping[str, object]) -> Past | None:
         endpoint=str(record.get("endpoint", "")),
         findings=frozenset(findings),
         redacted={kind: str(how) for kind, how in redacted.items()},
+        own=str(record.get("tenant_policy", "")),
     )
 
 

@@ -101,6 +101,11 @@ class Policy(Settings):
         False,
         description="let answers pass undecided, for a bundle that has no response rule; they are still inspected",
     )
+    changes: Literal["apply", "rollout"] = Field(
+        "apply",
+        description="what a change of `bundle` does while a roll-out is live; apply: it takes the roll-out's place; "
+        "rollout: nothing, changes come as roll-outs alone",
+    )
     reload_seconds: float = Field(1.0, gt=0, description="how often the bundle is looked at for changes")
     admission_seconds: float = Field(20.0, gt=0, description="longest time that admission of a bundle may take")
     decision_ms: float = Field(50.0, gt=0, description="largest measured cost of one decision; a dearer one is refused")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import click
 import orjson
@@ -14,11 +14,14 @@ import orjson
 from cordon.bundles import about, read_bundle
 from cordon.commands.common import bundle_argument, file_option, json_option
 from cordon.config import Config, load
-from cordon.output import bad, emit, good, printable
+from cordon.output import bad, emit, good, printable, warned
+from lineage.bundles import BundleStore
 from lineage.kept import kept_inputs
 from lineage.reader import open_reader
 from lineage.record import decode
+from lineage.side_place import SidePlace
 from policies.admission import admit_now
+from policies.bundle import Bundle, bundle_of_archive
 from policies.engine import Moment
 from policies.errors import BundleError
 from policies.explain import Almost, Explanation, Fired, explain
@@ -45,7 +48,8 @@ def explain_command(
     """Show which rules of BUNDLE decide on a document or a recorded call, which almost do, and the smallest changes
     of the input or the data that would have allowed it. The exit code is 1 for a denial.
 
-    BUNDLE is a folder, a .tar.gz or the URL of one; without it, the configured one is meant.
+    BUNDLE is a folder, a .tar.gz or the URL of one; without it, the roll-out that decided the recorded call is meant,
+    or else the configured bundle.
     """
     if (document is None) == (index is None):
         raise click.UsageError("name either a document (--input) or a recorded call (--index)")
@@ -53,23 +57,35 @@ def explain_command(
     settings = config.policy if config is not None else Policy()
     if bundle is not None:
         settings = about(settings, bundle)
+    call = None
     if document is not None:
         text = document.read()
     else:
         assert index is not None
-        text = _recorded(load(file), index)
-    found = read_bundle(settings)
+        call = _recorded(load(file), index)
+        text = call.document
+    rolled_out = None if call is None or bundle is not None else _rolled_out(load(file), call.revision)
+    found = read_bundle(settings) if rolled_out is None else rolled_out
     admission = admit_now(found, settings)
     if admission.bundle is None:
         raise BundleError(admission.errors)
     evaluated = evaluate_admitted(admission.bundle, text, Moment(moment), settings)
     told = explain(found, evaluated.rule, orjson.loads(text), allowed=evaluated.decision.allow)
-    emit(_value(evaluated, told), "\n".join(_lines(evaluated, told)), as_json)
+    notes = [] if call is None else list(_notes(call, evaluated.revision))
+    emit(_value(evaluated, told) | {"notes": notes}, "\n".join(_lines(evaluated, told, notes)), as_json)
     return 0 if evaluated.decision.allow else 1
 
 
-def _recorded(config: Config, index: int) -> bytes:
-    """The masked input of the call whose record is at `index`."""
+class _Recorded(NamedTuple):
+    """A recorded call: its masked input, and the revisions that decided it (`own`: of the tenant's own bundle)."""
+
+    document: bytes
+    revision: str
+    own: str
+
+
+def _recorded(config: Config, index: int) -> _Recorded:
+    """The call whose record is at `index`."""
     with closing(open_reader(config.data_dir, config.database)) as reader:
         record = next((decode(data) for at, data in reader.read(index, 1) if at == index), None)
     if record is None:
@@ -82,11 +98,34 @@ def _recorded(config: Config, index: int) -> bytes:
         document = kept(str(record.get("tenant", "")), side)
     if document is None:
         raise click.ClickException(f"the input of record {index} is gone; it was kept for a time, or its tenant erased")
-    return document
+    return _Recorded(document, str(record.get("policy", "")), str(record.get("tenant_policy", "")))
 
 
-def _lines(evaluated: Evaluation, told: Explanation) -> Iterator[str]:
+def _rolled_out(config: Config, revision: str) -> Bundle | None:
+    """The bundle of this revision, where it is one that is rolled out and still kept."""
+    with closing(open_reader(config.data_dir, config.database)) as reader:
+        rollout = next((each for each in reader.control().rollouts.values() if each.revision == revision), None)
+    if rollout is None:
+        return None
+    with closing(SidePlace(config.data_dir, config.database).side()) as side:
+        archive = BundleStore(side).get(rollout.digest)
+    return None if archive is None else bundle_of_archive(archive, rollout.id)
+
+
+def _notes(call: _Recorded, explained: str) -> Iterator[str]:
+    """What has to be known to read the explanation of a recorded call rightly."""
+    if call.own:
+        yield (
+            f"two bundles decided this call, and both had to allow it: the common one ({call.revision}) and the "
+            f"tenant's own ({call.own}); this explains {explained} alone"
+        )
+    if call.revision and explained not in {call.revision, call.own}:
+        yield f"the call was decided by revision {call.revision}, and this explains {explained}"
+
+
+def _lines(evaluated: Evaluation, told: Explanation, notes: Sequence[str]) -> Iterator[str]:
     decision = evaluated.decision
+    yield from (warned(note) for note in notes)
     yield good("allow") if decision.allow else bad("deny")
     for reason in decision.reasons:
         yield f"  {printable(f'{reason.rule}: {reason.detail} {reason.fix}')}"

@@ -74,6 +74,7 @@ class OpaEngine:
         self._pushed = link.settings.push
         settings = link.settings
         self.revision = mark.revision
+        self.tenant_revision = ""
         self.request_reads = mark.request_reads
         self.answer_reads = mark.answer_reads
         self.tokenises = mark.tokenises

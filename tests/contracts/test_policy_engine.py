@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from policies.admission import Admission
 from policies.engine import AnswerMoment, Moment, PolicyEngine
 from policies.errors import PolicyError
 from policies.result import AnswerDecision, RequestDecision
@@ -21,20 +23,43 @@ from tests.support.policies import MINIMAL, examined
 Make = Callable[..., PolicyEngine]
 
 
+@cache
+def _examined(settings: Policy, modules: tuple[tuple[str, str], ...]) -> Admission:
+    """The verdict on modules, which several kinds of engine are made of."""
+    return examined(None, settings, **dict(modules))
+
+
 def embedded(settings: Policy | None = None, **modules: str) -> PolicyEngine:
     from policies.embedded import EmbeddedEngine
 
     settings = settings or Policy()
-    admission = examined(None, settings, **modules)
+    admission = _examined(settings, tuple(sorted(modules.items())))
     assert admission.bundle is not None, admission.errors
     return EmbeddedEngine(admission.bundle, settings, admission.reads, steady=admission.steady)
 
 
-@pytest.fixture(params=["embedded", "opa"])
+def combined(**modules: str) -> PolicyEngine:
+    """The bundle beside one that allows everything: what it says must hold all the same."""
+    from policies.combine import CombinedEngine
+
+    return CombinedEngine(embedded(**modules), embedded())
+
+
+def watched(**modules: str) -> PolicyEngine:
+    """The bundle on a call that another one looks on."""
+    from lineage.metrics import Meter
+    from policies.shadow.runner import Shadow
+    from policies.watched import Mix, Watched
+
+    shadow = Shadow(Policy(), Meter("test"), lambda _: None)
+    return Watched(Mix(shadow, embedded(**modules), None, {"r": (None, None)}), "c")
+
+
+@pytest.fixture(params=["embedded", "combined", "watched", "opa"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes engines of modules by name; those that ask a real OPA server have one each."""
-    if request.param == "embedded":
-        yield embedded
+    if request.param != "opa":
+        yield {"embedded": embedded, "combined": combined, "watched": watched}[request.param]
         return
     with ExitStack() as stack:
 

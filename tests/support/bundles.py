@@ -26,7 +26,9 @@ LONG_POLL: Final = "application/vnd.openpolicyagent.bundles"
 
 
 @cache
-def private_key(algorithm: str, name: str = "") -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey:
+def private_key(
+    algorithm: str, name: str = ""
+) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey:
     """A key for the algorithm; another `name`, another key."""
     if algorithm == "RS256":
         return rsa.generate_private_key(65_537, 2048)

@@ -40,6 +40,7 @@ from lineage.side_place import CONNECTIONS, SidePlace
 from lineage.tokens import Tokens
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
+from policies.engine import PolicyEngine
 from policies.settings import Policy
 from tests.support.logs import data_directory, running_writer
 
@@ -137,6 +138,10 @@ class Source:
 
     def __init__(self, engine: EmbeddedEngine) -> None:
         self.engine = engine
+
+    async def choose(self, _tenant: str, _call: str) -> PolicyEngine:
+        """The engine for a call; a test may choose by tenant and call."""
+        return self.engine
 
 
 @dataclass

@@ -89,6 +89,7 @@ def test_what_would_change_is_counted_by_kind_and_rule(
         (sent(), frozenset({"content"}), "its input does not show input.content"),
         (sent(), frozenset({"call.path"}), "its input does not show input.call.path"),
         (sent(), None, "the candidate may read all of the input"),
+        (sent() | {"tenant_policy": "x"}, READS, "it was decided by two bundles, the common one and the tenant's own"),
     ],
 )
 def test_what_cannot_be_replayed_is_counted_by_its_reason(
