@@ -11,6 +11,7 @@ from cordon.doctor.bundle import examine_bundle
 from cordon.doctor.decision_logs import examine_decision_logs
 from cordon.doctor.finding import Finding, fail, ok
 from cordon.doctor.opa import examine_opa
+from cordon.doctor.rollouts import examine_rollouts
 from cordon.doctor.running import examine_running
 from cordon.doctor.settings import examine_settings
 from cordon.doctor.storage import examine_storage
@@ -49,6 +50,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     machine.clock,
     examine_settings,
     examine_bundle,
+    examine_rollouts,
     examine_opa,
     examine_decision_logs,
     examine_storage,

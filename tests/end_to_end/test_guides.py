@@ -100,6 +100,25 @@ def test_what_the_page_restores_verifies_and_has_the_tenant_erased_again(keeping
     assert re.search(r"globex +erased", keeping[2])
 
 
+# Rolling out
+
+
+@pytest.fixture(scope="module")
+def rolled_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    with typed("docs/roll-out.md", tmp_path_factory.mktemp("r")) as printed:
+        yield printed
+
+
+def test_a_bundle_is_rolled_out_by_two_people_and_taken_back(rolled_out: list[str]) -> None:
+    told = rolled_out[0]
+    assert re.search(r"rollout-[0-9a-f]{16} is a draft of revision [0-9a-f]{16}, \d+ tests passed", told)
+    assert '+      "US": "drop"' in told
+    assert told.count("exit code 1") == 2, "the two bundles differ; and nobody has approved yet"
+    assert "is approved by cli:ben." in told
+    assert re.search(r"rollout-[0-9a-f]{16} +all +live", told)
+    assert "is a draft again; the configured bundle decides from now on." in told
+
+
 # The policy author
 
 

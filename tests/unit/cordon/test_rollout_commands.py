@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cordon.commands.common import the_log
+from cordon.config import load
+from cordon.doctor.rollouts import examine_rollouts
 from lineage.record import encode
 from lineage.side_place import SidePlace
 from policies.tarball import pack
@@ -135,9 +139,6 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(
 
 
 def test_the_list_adds_up_what_the_shadow_counted(cordon: Installation, bundle: Path) -> None:
-    from cordon.commands.common import the_log
-    from cordon.config import load
-
     name = proposed(cordon, bundle)
     policy(cordon, "stage", name, "shadow")
     facts = {
@@ -152,6 +153,31 @@ def test_the_list_adds_up_what_the_shadow_counted(cordon: Installation, bundle: 
     assert (shadow["compared"], shadow["skipped"], shadow["kinds"]) == (20, 2, {"refused": 2})
     assert (shadow["rules"], shadow["calls"]) == ({"refused": {"x": 2}}, {"refused": ["C1"]})
     assert "2 refused of 20" in cordon("policy", "bundles").out
+
+
+def test_the_doctor_tells_what_is_live_and_what_is_not_as_it_was(cordon: Installation, bundle: Path) -> None:
+    def told() -> dict[str, str]:
+        return {each.text: each.level for each in examine_rollouts(load(cordon.file))}
+
+    assert told() == {}
+    name = proposed(cordon, bundle)
+    revision = listed(cordon)[name]["revision"]
+    assert told() == {}, "a draft does nothing"
+    policy(cordon, "approve", name, by="ben")
+    policy(cordon, "stage", name, "live")
+    live = f"{name} (revision {revision}) is in live for the calls of all"
+    assert told() == {live: "ok"}
+    (bundle / "more.rego").write_text("package more\n\nx := 1\n")
+    assert told() == {
+        live: "ok",
+        f"the configured bundle was changed after {name} went live, and has taken its place": "ok",
+    }
+    cordon.file.write_text(cordon.file.read_text().replace("{bundle: bundle}", "{bundle: bundle, changes: rollout}"))
+    (differs,) = [text for text, level in told().items() if level == "warn"]
+    assert "does not decide" in differs
+    with closing(SidePlace(cordon.directory / "var").side()) as side:
+        side.drop_bundles((), 1 << 60)
+    assert "fail" in told().values()
 
 
 def test_with_the_opa_engine_nothing_is_proposed(cordon: Installation, bundle: Path) -> None:
