@@ -19,6 +19,7 @@ from cordon.output import bad, emit, good, moment, printable, table
 from lineage import actions
 from lineage.bundles import BundleStore
 from lineage.control import ControlState
+from lineage.local import Log
 from lineage.rollouts import STAGES, WHOLE, Rollout, live
 from lineage.side_place import SidePlace
 from policies.bundle import Bundle, bundle_of_archive, read_all
@@ -67,7 +68,7 @@ def propose(config: Config, bundle: Path, tenant: str, note: str, as_json: bool)
         digest = BundleStore(side).put(archive)
         facts = {"digest": digest, "revision": found.bundle.revision}
         record = actions.propose_bundle(stamp(), log.control, by=actor(), scope=tenant, note=note, **facts)
-        index = write(log, record)
+        index = _recorded(log, record)
         BundleStore(side).tidy({each.digest for each in log.control.rollouts.values()} | {digest})
     value = {"rollout": record["rollout"], **facts, "tests": found.tests, "index": index}
     text = (
@@ -85,7 +86,8 @@ def approve(config: Config, rollout: str, as_json: bool) -> None:
     """Approve a roll-out that somebody else proposed, so that it may decide calls."""
     with the_log(config) as log:
         digest = log.control.rollouts[rollout].digest if rollout in log.control.rollouts else "none"
-        index = write(log, actions.approve_bundle(stamp(), log.control, rollout=rollout, digest=digest, by=actor()))
+        record = actions.approve_bundle(stamp(), log.control, rollout=rollout, digest=digest, by=actor())
+        index = _recorded(log, record)
     emit({"rollout": rollout, "by": actor(), "index": index}, f"{rollout} is approved by {actor()}.", as_json)
 
 
@@ -107,7 +109,7 @@ def stage(config: Config, rollout: str, stage: str, share: int | None, tenants: 
     base = read_bundle(config.policy).revision if stage == "live" else ""
     with the_log(config) as log:
         facts: dict[str, Any] = {"rollout": rollout, "stage": stage, "share": share or 0, "tenants": chosen}
-        index = write(log, actions.stage_bundle(stamp(), log.control, by=actor(), base=base, **facts))
+        index = _recorded(log, actions.stage_bundle(stamp(), log.control, by=actor(), base=base, **facts))
     emit(facts | {"index": index}, f"{rollout} is in {stage}." if stage != "live" else f"{rollout} is live.", as_json)
 
 
@@ -122,7 +124,7 @@ def back(config: Config, tenant: str, as_json: bool) -> None:
         if now is None:
             raise click.ClickException("no roll-out is live, so the configured bundle decides already")
         record = actions.stage_bundle(stamp(), log.control, rollout=now.id, stage="draft", by=actor())
-        index = write(log, record)
+        index = _recorded(log, record)
     then = now.previous or ("no bundle of its own" if tenant else "the configured bundle")
     value = {"from": now.id, "to": now.previous, "index": index}
     emit(value, f"{now.id} is a draft again; {then} decides from now on.", as_json)
@@ -136,7 +138,8 @@ def back(config: Config, tenant: str, as_json: bool) -> None:
 def withdraw(config: Config, rollout: str, reason: str, as_json: bool) -> None:
     """Take a roll-out away, and its bundle with it."""
     with the_log(config) as log:
-        index = write(log, actions.withdraw_bundle(stamp(), log.control, rollout=rollout, by=actor(), reason=reason))
+        record = actions.withdraw_bundle(stamp(), log.control, rollout=rollout, by=actor(), reason=reason)
+        index = _recorded(log, record)
     emit({"rollout": rollout, "index": index}, f"{rollout} is withdrawn.", as_json)
 
 
@@ -181,6 +184,20 @@ def diff(config: Config, before: str, after: str | None, as_json: bool) -> int:
     value = {"before": names[0], "after": names[1], "files": [asdict(each) for each in found]}
     emit(value, "\n".join(lines) or f"{names[0]} and {names[1]} are the same.", as_json)
     return int(bool(found))
+
+
+def _recorded(log: Log, record: actions.Record) -> int:
+    """Append a record and return its index; an error where somebody else was quicker, and it has no effect."""
+    index = write(log, record)
+    now = log.control.rollouts.get(str(record["rollout"]))
+    if record["kind"] == "policy.withdrawn":
+        done = now is None
+    else:
+        done = now is not None and record.get("stage", now.stage) == now.stage
+        done = done and (record["kind"] != "policy.approved" or (now is not None and now.approved_by == record["by"]))
+    if not done:
+        raise click.ClickException("somebody else moved it at the same moment; see 'cordon policy bundles'")
+    return index
 
 
 def _chosen(config: Config, tenants: str) -> Collection[str]:

@@ -11,6 +11,7 @@ from cordon.commands.common import config_option, json_option, the_log, write
 from cordon.config import Config
 from cordon.output import emit, moment, progress, table, warned
 from lineage import actions
+from lineage.bundles import BundleStore
 from lineage.control import ControlState
 from lineage.erasure import destroy, has_traces, remember
 from lineage.local import Log
@@ -47,9 +48,9 @@ def erase(config: Config, name: str, yes: bool, as_json: bool) -> None:
     """Erase TENANT for good: nobody can undo it.
 
     Destroys the tenant's key, so that nothing that was sealed with it can be read again, in any copy without the master
-    key of then; revokes its API keys; deletes its tokens and its policy inputs. Every worker refuses its calls
-    from then on and cuts live ones. The log keeps its records, which hold facts and keyed digests. Run it again where
-    it broke off.
+    key of then; revokes its API keys; deletes its tokens, its policy inputs and its own policy bundles. Every worker
+    refuses its calls from then on and cuts live ones. The log keeps its records, which hold facts and keyed digests.
+    Run it again where it broke off, or where a bundle was proposed in the ten minutes before.
     """
     with the_log(config) as log, closing(_place(config).side()) as side:
         if not has_traces(name, log.control, side, [item.id for item in config.tenants]):
@@ -63,6 +64,7 @@ def erase(config: Config, name: str, yes: bool, as_json: bool) -> None:
         remember(config.data_dir, {name: log.control.erased[name].at})
         side.erase_key(name)
         blobs, tokens = _destroy(config, log, name, side, as_json)
+        BundleStore(side).tidy({each.digest for each in log.control.rollouts.values()})
     value = {"tenant": name, "index": index, "keys": keys, "blobs": blobs, "tokens": tokens}
     again = "" if index is not None else " It was erased before; what was left is gone now."
     text = (

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from cordon.commands.common import the_log
+from cordon.commands.common import write as write_record
 from cordon.config import load
 from cordon.doctor.rollouts import examine_rollouts
+from lineage.local import Log
 from lineage.record import encode
 from lineage.side_place import SidePlace
 from policies.tarball import pack
@@ -153,6 +155,41 @@ def test_the_list_adds_up_what_the_shadow_counted(cordon: Installation, bundle: 
     assert (shadow["compared"], shadow["skipped"], shadow["kinds"]) == (20, 2, {"refused": 2})
     assert (shadow["rules"], shadow["calls"]) == ({"refused": {"x": 2}}, {"refused": ["C1"]})
     assert "2 refused of 20" in cordon("policy", "bundles").out
+
+
+def test_whoever_comes_too_late_is_told(cordon: Installation, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's record lands between the look at the state and this one's."""
+    first, second = proposed(cordon, bundle), proposed(cordon, bundle)
+    other = {"v": 1, "kind": "policy.staged", "at": 1, "boot": "b", "rollout": first, "stage": "shadow", "by": "x"}
+    gone = {"v": 1, "kind": "policy.withdrawn", "at": 1, "boot": "b", "rollout": second, "by": "x", "reason": "r"}
+
+    def after(earlier: dict[str, object]) -> None:
+        def late(log: Log, record: dict[str, object]) -> int:
+            log.append(encode(earlier))
+            return write_record(log, record)
+
+        monkeypatch.setattr("cordon.commands.rollout.write", late)
+
+    after(other)
+    assert "at the same moment" in policy(cordon, "stage", second, "shadow").err
+    after(gone)
+    assert "at the same moment" in policy(cordon, "approve", second, by="ben").err
+    assert {name: each["stage"] for name, each in listed(cordon).items()} == {first: "shadow"}
+
+
+def test_an_erased_tenant_s_own_bundle_goes_with_it(
+    cordon: Installation, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = proposed(cordon, bundle, "--tenant", "acme")
+    (bundle / "more.rego").write_text("package more\n\nx := 1\n")
+    common = proposed(cordon, bundle)
+    digests = {name: each["digest"] for name, each in listed(cordon).items()}
+    monkeypatch.setattr("lineage.bundles.UNNEEDED_SECONDS", -1)
+    assert cordon("tenant", "erase", "acme", "--yes").code == 0
+    assert set(listed(cordon)) == {common}
+    with closing(SidePlace(cordon.directory / "var").side()) as side:
+        assert side.bundle(digests[own]) is None and side.bundle(digests[common]) is not None
+    assert "erased" in policy(cordon, "propose", str(bundle), "--tenant", "acme").err
 
 
 def test_the_doctor_tells_what_is_live_and_what_is_not_as_it_was(cordon: Installation, bundle: Path) -> None:

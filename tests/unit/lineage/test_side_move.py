@@ -1,7 +1,8 @@
-"""Tenants' keys, blobs and tokens that move from SQLite to PostgreSQL, once or again."""
+"""Tenants' keys, blobs, bundles and tokens that move from SQLite to PostgreSQL, once or again."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -54,6 +55,7 @@ def fill(path: Path) -> bytes:
         blob = seal(keys.get("acme"), "acme", b"an input")
         keys.get("gone")
         keys.erase("gone")
+        side.add_bundle(NOW, b"an archive")
         side.save([(NOW - 1_000 + number, b"blob %d" % number) for number in range(2_500)] + [(NOW, blob)])
         tokens.keep(BOB, [kept("a"), kept("b", loose=True)], NOW, NOW + 86_400_000)
         tokens.keep(BOB, [kept("old")], NOW - 9_000, NOW - 1_000)
@@ -70,6 +72,7 @@ def test_all_that_is_of_use_is_the_same_on_the_other_side(tmp_path: Path, databa
     assert sum(told) == 2 * 2_501
     with closing(PostgresSide(database)) as side, closing(PostgresTokens(database, most=50)) as tokens:
         keys = TenantKeys(side, MASTER)
+        assert side.bundle(hashlib.sha256(b"an archive").hexdigest()) == b"an archive"
         found = side.load(blob_digest(blob))
         assert found is not None and unseal(keys.get("acme"), "acme", found) == b"an input"
         with pytest.raises(TenantErased):
