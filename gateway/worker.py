@@ -232,7 +232,14 @@ class Worker:
         settings, run = self._configuration.policy, self._paths.run
         source = self._bundle_source(settings, pool)
         if settings.engine == "embedded":
-            return Reloader(settings, run, on_loaded=self._tell_loaded, on_rejected=self._tell_rejected, source=source)
+            return Reloader(
+                settings,
+                run,
+                on_loaded=self._tell_loaded,
+                on_rejected=self._tell_rejected,
+                source=source,
+                meter=self._meter,
+            )
         server = PolicyServer(settings, pool)
         self._own = [server.endpoint]
         return OpaSource(

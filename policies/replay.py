@@ -16,6 +16,7 @@ from lineage.kept import Load
 from policies.embedded import EmbeddedEngine
 from policies.envoy import read_envoy
 from policies.errors import PolicyError
+from policies.reads import shows
 from policies.result import Reason, RequestDecision, read_request
 from policies.settings import Policy
 
@@ -148,7 +149,7 @@ class Replay:
             return ""
         if self._reads is None:
             return "the candidate may read all of the input"
-        hidden = sorted(part for part in self._reads if part not in shown and part.partition(".")[0] not in shown)
+        hidden = sorted(part for part in self._reads if not shows(shown, part))
         return f"its input does not show input.{hidden[0]}" if hidden else ""
 
     def _decision(self, past: Past) -> RequestDecision | None:

@@ -27,7 +27,7 @@ def embedded(settings: Policy | None = None, **modules: str) -> PolicyEngine:
     settings = settings or Policy()
     admission = examined(None, settings, **modules)
     assert admission.bundle is not None, admission.errors
-    return EmbeddedEngine(admission.bundle, settings, admission.reads, steady=admission.steady)
+    return EmbeddedEngine(admission.bundle, settings, admission.reads, admission.uncached)
 
 
 @pytest.fixture(params=["embedded", "opa"])
