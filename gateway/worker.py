@@ -269,11 +269,12 @@ class Worker:
             self._append({"kind": "policy.server_back"})
 
     def _tell_loaded(self, engine: PolicyEngine) -> None:
-        """What the requests' rule reads is recorded, since inputs are kept for replay as far as it reads them."""
+        """What the rules read is recorded, since inputs are kept for replay as far as they read them."""
         log.info("policy loaded", revision=engine.revision)
         facts: dict[str, object] = {"kind": "policy.loaded", "revision": engine.revision}
         facts["bundle"] = str(self._configuration.policy.bundle)
         facts["reads"] = None if engine.request_reads is None else sorted(engine.request_reads)
+        facts["answer_reads"] = None if engine.answer_reads is None else sorted(engine.answer_reads)
         self._append(facts)
 
     def _tell_rejected(self, problems: Sequence[Problem]) -> None:
