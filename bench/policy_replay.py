@@ -25,6 +25,7 @@ from lineage.side_place import SidePlace
 from policies.admission import Admission
 from policies.embedded import EmbeddedEngine
 from policies.engine import Moment
+from policies.result import AnswerDecision, RequestDecision
 from policies.settings import Policy
 
 BATCH: Final = 1_000
@@ -40,9 +41,13 @@ routes:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay took: recorded calls decided anew, unlike inputs among them, seconds of processor time."""
+    """What a replay took: recorded calls, decisions on them and their answers, unlike inputs, processor seconds.
+
+    The decision on an answer counts once, although it is asked for at up to three moments.
+    """
 
     name: str
+    calls: int
     decisions: int
     inputs: int
     seconds: float
@@ -59,8 +64,9 @@ def record(folder: Path, mix: Mix, admission: Admission, settings: Policy, calls
     make_private(folder)
     Paths(folder).run.mkdir(exist_ok=True)
     engine = EmbeddedEngine(admission.bundle, settings, admission.reads, admission.uncached)
-    reads = None if engine.request_reads is None else sorted(engine.request_reads)
-    loaded = {"v": 1, "kind": "policy.loaded", "at": 1, "boot": BOOT, "revision": engine.revision, "reads": reads}
+    loaded: dict[str, object] = {"v": 1, "kind": "policy.loaded", "at": 1, "boot": BOOT, "revision": engine.revision}
+    for name, reads in (("reads", engine.request_reads), ("answer_reads", engine.answer_reads)):
+        loaded[name] = None if reads is None else sorted(reads)
     with closing(LogPlace(folder, "").store()) as log, closing(SidePlace(folder, "").side()) as side:
         keys = TenantKeys(side, load_master_key(folder), seconds=3_600.0)
         kept = KeptInputs(lambda: 0)
@@ -96,6 +102,7 @@ def _records(
         policy=engine.revision,
     )  # fmt: skip
     decision = engine.decide_now(Moment.REQUEST, call.documents[0][1])
+    assert isinstance(decision, RequestDecision)
     input_ = kept.keep(secrets, call.documents[0][1])
     kept.sent(input_)
     if not decision.allow:
@@ -104,13 +111,32 @@ def _records(
     facts.redacted = {kind: how for kind, how in decision.redact.items() if kind in counts}
     sent = {"bytes": call.request.size, "digest": secrets.digest(b"bench")}
     yield intent(facts, 1, "eu", call.request.requested_model, sent, input_.digest), input_.blob
-    yield (
-        outcome(
-            facts, 1, "eu", 0, status=200, verdict="allowed", received=sent, findings={}, redacted={}, reasons=[],
-            model="", milliseconds=3, final=True,
-        ),
-        None,
+    yield _answered(call, facts, engine, sent, kept, secrets)
+
+
+def _answered(
+    call: Played, facts: Facts, engine: EmbeddedEngine, sent: dict[str, object], kept: KeptInputs, secrets: Secrets
+) -> tuple[dict[str, object], bytes | None]:
+    """The outcome of a call, as its answer's decisions have it."""
+    found = {kind: int(str(found["count"])) for kind, found in call.answer.findings.items()}
+    redact: dict[str, str] = {}
+    last, refusal = b"", None
+    for moment, last in call.documents[1:]:
+        decision = engine.decide_now(moment, last)
+        assert isinstance(decision, AnswerDecision)
+        if not decision.allow:
+            refusal = decision
+            break
+        redact.update(decision.redact if moment is not Moment.ANSWER_END else {})
+    input_ = kept.keep(secrets, last)
+    kept.sent(input_)
+    record = outcome(
+        facts, 1, "eu", 0, status=200, verdict="allowed" if refusal is None else "blocked", received=sent,
+        findings=found, redacted={kind: how for kind, how in redact.items() if kind in found},
+        reasons=[] if refusal is None else [each.as_dict() for each in refusal.reasons],
+        model="", milliseconds=3, final=True, side=input_.digest,
     )  # fmt: skip
+    return record, input_.blob
 
 
 def replayed(folder: Path, name: str, bundle: Path) -> Replayed:
@@ -130,6 +156,7 @@ def replayed(folder: Path, name: str, bundle: Path) -> Replayed:
     if run.returncode:
         raise SystemExit(f"the replay failed: {run.stderr.strip()}")
     told = json.loads(run.stdout)
-    if told["changed"] or told["replayed"] != told["calls"]:
-        raise SystemExit(f"the same bundle decides otherwise, or not all: {told['not_replayed']}")
-    return Replayed(name, told["replayed"], told["unlike_inputs"], told["cpu_seconds"])
+    if told["changed"] or told["replayed"] != told["calls"] or told["answers_replayed"] != told["answers"]:
+        raise SystemExit(f"the same bundle decides otherwise, or not all: {told}")
+    decisions = told["replayed"] + told["answers_replayed"]
+    return Replayed(name, told["calls"], decisions, told["unlike_inputs"], told["cpu_seconds"])

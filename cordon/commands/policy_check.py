@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from cordon.bundles import read_bundle
-from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
+from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option, tell_engine
 from cordon.output import bad, emit, good, printable, warned
 from policies.admission import Admission, admit_now
 from policies.authoring.examining import examine
@@ -32,12 +32,14 @@ def check(bundle: BundlePlace | None, strict: bool, file: Path, as_json: bool) -
     The exit code is 1 when there is an error, with --strict also when there is a warning.
     """
     settings = bundle_settings(bundle, file)
+    tell_engine(settings, as_json)
     problems, admission = _examined(settings)
     revision = admission.bundle.revision if admission and admission.bundle else None
     counts = Counter(problem.severity for problem in problems)
     failed = revision is None or bool(counts["error"]) or (strict and bool(counts["warning"]))
     value = {
         "bundle": str(settings.bundle),
+        "engine": "embedded",
         "admitted": revision is not None,
         "failed": failed,
         "revision": revision,

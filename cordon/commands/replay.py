@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from cordon.bundles import about, read_bundle
-from cordon.commands.common import Bundle, Duration, config_option, json_option
+from cordon.commands.common import Bundle, Duration, config_option, json_option, tell_engine
 from cordon.config import Config
 from cordon.output import emit, good, printable, progress, table, warned
 from lineage.kept import kept_inputs
@@ -63,6 +63,7 @@ def replay(
     policy.engine says.
     """
     settings = about(config.policy, bundle)
+    tell_engine(settings, as_json)
     admission = admit_now(read_bundle(settings), settings)
     if admission.bundle is None:
         raise BundleError(admission.errors)
@@ -149,6 +150,7 @@ def _value(report: Report, examples: int) -> dict[str, object]:
         for kind in _TITLES
     }
     return {
+        "engine": "embedded",
         "revision": report.revision,
         "calls": report.calls,
         "replayed": report.replayed,
