@@ -114,7 +114,7 @@ def machine() -> str:
     )
     return (
         f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores of {model}, Python "
-        f"{platform.python_version()}; load average {os.getloadavg()[0]:.1f}, processor time of one process."
+        f"{platform.python_version()}; processor time of one process. Load average before: {os.getloadavg()[0]:.1f}."
     )
 
 
@@ -144,7 +144,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="cordon-bench-") as name:
             record(Path(name), mix, admission, settings, options.recorded)
             again.append(replayed(Path(name), mix.name, options.bundle))
-    text = report(found, again, where)
+    text = report(found, again, f"{where} Load average after: {os.getloadavg()[0]:.1f}.")
     print(text)
     if not options.no_write:
         RESULTS.write_text(text)
