@@ -16,6 +16,7 @@ import orjson
 
 from gateway.identity import CORDON_HEADER, SDK_HEADERS, Principal
 from gateway.settings import Endpoint, Route, Tenant
+from policies.reads import Tree, narrow, touches, tree
 
 SECRET_HEADERS = frozenset({*SDK_HEADERS, CORDON_HEADER, b"cookie", b"proxy-authorization", b"set-cookie"})
 Summary = Mapping[str, Mapping[str, object]]
@@ -92,18 +93,20 @@ class _Recipe:
 
     def __init__(self, parts: Parts, reads: frozenset[str] | None) -> None:
         self._parts: list[tuple[str, Maker | tuple[tuple[str, Maker], ...]]] = []
-        names = parts.keys() if reads is None else {entry.partition(".")[0] for entry in reads}
+        wanted = tree(reads)
         used: list[Part] = []
         for name, part in parts.items():
-            if name not in names:
+            if wanted is not None and name not in wanted:
                 continue
+            below = None if wanted is None else wanted[name]
             if isinstance(part, Mapping):
-                read = {key: each for key, each in part.items() if _is_read(reads, name, key)}
+                read = {key: each for key, each in part.items() if below is None or key in below}
                 used += read.values()
-                self._parts.append((name, tuple((key, _maker(each)) for key, each in read.items())))
+                makers = [(key, _maker(each, None if below is None else below[key])) for key, each in read.items()]
+                self._parts.append((name, tuple(makers)))
             else:
                 used.append(part)
-                self._parts.append((name, _maker(part)))
+                self._parts.append((name, _maker(part, below)))
         attributes = {part if isinstance(part, str) else part.of for part in used}
         paths = sorted(path for path in attributes if path is not None)
         self._key = attrgetter("phase", *paths) if len(paths) == len(attributes) else None
@@ -214,7 +217,7 @@ class Documents:
 @lru_cache(64)
 def shows_headers(reads: frozenset[str] | None) -> bool:
     """Whether the document of a bundle that reads this holds the request's headers."""
-    return reads is None or any(name.partition(".")[0] == "attributes" for name in reads)
+    return touches(reads, "attributes.request.http.headers")
 
 
 def _recipe(parts: Parts, reads: frozenset[str] | None, certified: bool) -> _Recipe:
@@ -225,12 +228,10 @@ def _recipe(parts: Parts, reads: frozenset[str] | None, certified: bool) -> _Rec
     return _Recipe(parts if certified else {**parts, "principal": _PRINCIPAL}, reads)
 
 
-def _maker(part: Part) -> Maker:
-    return attrgetter(part) if isinstance(part, str) else part.make
-
-
-def _is_read(reads: frozenset[str] | None, name: str, key: str) -> bool:
-    return reads is None or name in reads or f"{name}.{key}" in reads
+def _maker(part: Part, wanted: Tree | None) -> Maker:
+    """What makes a part, with only what is `wanted` below it."""
+    make: Maker = attrgetter(part) if isinstance(part, str) else part.make
+    return make if wanted is None else lambda at: narrow(make(at), wanted)
 
 
 _LONGEST_KNOWN, _MOST_KNOWN = 4_096, 2_048

@@ -77,8 +77,12 @@ def outcome(
     milliseconds: int,
     final: bool,
     restored: int = 0,
+    side: str = "",
 ) -> dict[str, object]:
-    """`call.outcome`: what came back from one attempt and what the client was given of it."""
+    """`call.outcome`: what came back from one attempt and what the client was given of it.
+
+    `side`: policy's input at the last decision on the answer.
+    """
     record = _of_call("call.outcome", facts)
     record |= {
         "attempt": attempt,
@@ -94,7 +98,7 @@ def outcome(
         "ms": milliseconds,
         "final": final,
     }
-    _optional(record, model=model, trace=facts.trace, restored=restored, tenant_policy=facts.tenant_policy)
+    _optional(record, model=model, trace=facts.trace, restored=restored, tenant_policy=facts.tenant_policy, side=side)
     return record
 
 

@@ -25,6 +25,7 @@ from gateway.content.media import read_media_type
 from gateway.document import Content
 from gateway.errors import Refusal, UpstreamError
 from gateway.headers import to_client
+from gateway.kept import NOTHING
 from gateway.records import Verdict, outcome
 from gateway.refusals import error_event
 from gateway.routing import DECLINED
@@ -61,6 +62,7 @@ class Relay:
         self._media_type = ""
         self._inspector: AnswerInspector | None = None
         self._redact: dict[str, str] = {}
+        self._document = b""
         self._planned = AnswerDecision(False)
         self._held = 0
         self._size = 0
@@ -205,7 +207,8 @@ class Relay:
         documents = call.setup.documents
         make = partial(documents.answer, moment, call.subject, endpoint, call.content, answer, self._status, model)
         try:
-            decision = await engine.decide(moment, make(reads=engine.answer_reads))
+            self._document = make(reads=engine.answer_reads)
+            decision = await engine.decide(moment, self._document)
         finally:
             if isinstance(engine, Watched):
                 engine.tell(moment, 0, make)
@@ -279,14 +282,24 @@ class Relay:
         # After an outcome that is not final the call may still be refused, and then has to say so.
         self._call.recorded = final
         began = time.perf_counter()
+        inputs = self._services.kept
+        # An answer's document has counts and places of findings, and nothing of the text: there is nothing to mask.
+        kept = NOTHING
+        if inputs is not None and self._document:
+            kept = inputs.keep(self._call.secrets, self._document)
+        record = self._outcome(verdict, reasons, final=final, side=kept.digest)
         try:
-            await self._services.log.append(encode(self._outcome(verdict, reasons, final=final)))
+            await self._services.log.append(encode(record), side=kept.blob)
         except LineageError as error:
+            if inputs is not None:
+                inputs.forget()
             text = f"The call's outcome could not be recorded: {error}"
             raise Refusal(503, "lineage", "log_unavailable", text) from error
+        if inputs is not None and kept.blob is not None:
+            inputs.sent(kept)
         self._services.steps.outcome.observe(time.perf_counter() - began)
 
-    def _outcome(self, verdict: Verdict, reasons: Reasons, *, final: bool) -> dict[str, object]:
+    def _outcome(self, verdict: Verdict, reasons: Reasons, *, final: bool, side: str = "") -> dict[str, object]:
         inspector = self._inspector
         findings = (
             {kind: found["count"] for kind, found in inspector.summary().items()} if inspector is not None else {}
@@ -307,6 +320,7 @@ class Relay:
             milliseconds=int((time.perf_counter() - self._began) * 1000),
             final=final,
             restored=self._call.tokens.count_restored() if inspector is not None else 0,
+            side=side,
         )
 
     def _hold(self, count: int) -> None:

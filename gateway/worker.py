@@ -247,7 +247,14 @@ class Worker:
         settings, run = self._configuration.policy, self._paths.run
         source = self._bundle_source(settings, pool)
         if settings.engine == "embedded":
-            return Reloader(settings, run, on_loaded=self._tell_loaded, on_rejected=self._tell_rejected, source=source)
+            return Reloader(
+                settings,
+                run,
+                on_loaded=self._tell_loaded,
+                on_rejected=self._tell_rejected,
+                source=source,
+                meter=self._meter,
+            )
         server = PolicyServer(settings, pool)
         self._own = [server.endpoint]
         return OpaSource(
@@ -289,11 +296,12 @@ class Worker:
             self._append({"kind": "policy.server_back"})
 
     def _tell_loaded(self, engine: PolicyEngine) -> None:
-        """What the requests' rule reads is recorded, since inputs are kept for replay as far as it reads them."""
+        """What the rules read is recorded, since inputs are kept for replay as far as they read them."""
         log.info("policy loaded", revision=engine.revision)
         facts: dict[str, object] = {"kind": "policy.loaded", "revision": engine.revision}
         facts["bundle"] = str(self._configuration.policy.bundle)
         facts["reads"] = None if engine.request_reads is None else sorted(engine.request_reads)
+        facts["answer_reads"] = None if engine.answer_reads is None else sorted(engine.answer_reads)
         given_way = self._rollouts.superseded(engine.revision) if self._rollouts is not None else None
         if given_way is not None:
             log.warning("the configured bundle takes the place of a roll-out", rollout=given_way.id)
@@ -302,8 +310,11 @@ class Worker:
 
     def _tell_taken_up(self, rollout: Rollout, verdict: Admission) -> None:
         log.info("policy loaded", revision=rollout.revision, rollout=rollout.id, stage=rollout.stage)
-        reads = verdict.reads.get(self._configuration.policy.request_rule)
-        facts = {"revision": rollout.revision, "reads": None if reads is None else sorted(reads)}
+        settings = self._configuration.policy
+        facts: dict[str, object] = {"revision": rollout.revision}
+        for name, rule in (("reads", settings.request_rule), ("answer_reads", settings.response_rule)):
+            reads = verdict.reads.get(rule)
+            facts[name] = None if reads is None else sorted(reads)
         self._append({"kind": "policy.loaded", **_of(rollout), **facts})
 
     def _tell_missing(self, rollout: Rollout, problems: Iterable[Problem]) -> None:

@@ -82,6 +82,18 @@ METRICS: Final[Mapping[str, Definition]] = {
         ("kind",),
     ),
     "cordon_policy_shadow_waiting": Definition("gauge", "Decisions that wait for the shadow process."),
+    "cordon_policy_cache_hits_total": Definition("counter", "Decisions that were remembered.", ("moment",)),
+    "cordon_policy_cache_misses_total": Definition(
+        "counter", "Decisions that were looked for, evaluated and remembered.", ("moment",)
+    ),
+    "cordon_policy_cache_passed_total": Definition(
+        "counter", "Decisions that were evaluated without a look into the cache, by why.", ("moment", "reason")
+    ),
+    "cordon_policy_cache_evictions_total": Definition(
+        "counter", "Remembered decisions that made room for others.", ("rule",)
+    ),
+    "cordon_policy_cache_entries": Definition("gauge", "Remembered decisions.", ("rule",)),
+    "cordon_policy_cache_bytes": Definition("gauge", "Memory of remembered decisions, as it is counted.", ("rule",)),
     "cordon_policy_server_up": Definition("gauge", "1 while the OPA server answers with the bundle that is meant."),
     "cordon_policy_server_requests_total": Definition("counter", "Requests for decisions sent to the OPA server."),
     "cordon_policy_server_seconds": Definition(

@@ -37,18 +37,14 @@ class Admission:
     """The verdict. `bundle` is what may be served (with its guards in place), None when there are errors.
 
     `costs` is the dearest trial run of each rule in milliseconds; `reads` what of `input` each rule can read
-    (`rego/inputs.py`), None for all of it.
+    (`rego/inputs.py`), None for all of it; `uncached` why the decisions of a rule are not remembered, by rule.
     """
 
     bundle: Bundle | None
     problems: tuple[Problem, ...]
     costs: Mapping[str, float]
     reads: Mapping[str, frozenset[str] | None]
-
-    @property
-    def steady(self) -> bool:
-        """Whether the same document always gets the same decision: nothing reads the time or rolls dice."""
-        return not any(problem.code == "changing" for problem in self.problems)
+    uncached: Mapping[str, Problem]
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -99,11 +95,12 @@ def _verdict(bundle: Bundle, done: dict[str, Any]) -> Admission:
     if any(problem.severity == "error" for problem in problems):
         return _refused(*problems)
     reads = {rule: None if keys is None else frozenset(keys) for rule, keys in done["reads"].items()}
-    return Admission(replace(bundle, modules=done["modules"]), problems, done["costs"], reads)
+    uncached = {rule: Problem(**problem) for rule, problem in done["uncached"].items()}
+    return Admission(replace(bundle, modules=done["modules"]), problems, done["costs"], reads, uncached)
 
 
 def _refused(*problems: Problem) -> Admission:
-    return Admission(None, problems, {}, {})
+    return Admission(None, problems, {}, {}, {})
 
 
 def _stopped(output: bytes, message: str) -> Problem:

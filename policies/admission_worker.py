@@ -2,7 +2,7 @@
 
 It reads one JSON object on standard input (`modules`, `data`, `rules`, `samples`, `decision_ms`, `seconds`) and writes
 JSON lines on standard output: `{"at": …}` before each step that could crash or hang, and last `{"done": …}` with
-problems, the rewritten modules, the costs and the top-level keys of `input` that the bundle reads. It limits its own
+problems, the rewritten modules, the costs and what each rule reads (`rego/inputs.py`). It limits its own
 memory and time first, so that a bundle which breaks the engine breaks only this process.
 """
 
@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 MEMORY: Final = 2 << 30
@@ -43,7 +44,7 @@ def examine(request: dict[str, Any], at: Callable[[str, str], None]) -> dict[str
     `at` is told each step (name, file or rule) before it begins.
     """
     from policies.errors import Problem
-    from policies.rego.inputs import keys_read
+    from policies.rego.inputs import reading
     from policies.rego.inspection import inspect
     from policies.rego.lexer import check_brackets
     from policies.rego.names import Names
@@ -67,8 +68,14 @@ def examine(request: dict[str, Any], at: Callable[[str, str], None]) -> dict[str
     if unguarded:
         return {"problems": _plain(problems)}
     costs, found = _run(exact, request, at)
-    reads = {rule: keys_read(names, rule) for rule in request["rules"]}
-    return {"problems": _plain(problems + found), "modules": exact, "costs": costs, "reads": reads}
+    readings = {rule: reading(names, rule) for rule in request["rules"]}
+    return {
+        "problems": _plain(problems + found),
+        "modules": exact,
+        "costs": costs,
+        "reads": {rule: each.keys for rule, each in readings.items()},
+        "uncached": {rule: asdict(each.uncached) for rule, each in readings.items() if each.uncached},
+    }
 
 
 def _parse(texts: dict[str, str], at: Callable[[str, str], None]) -> tuple[list[Any], list[Any]]:

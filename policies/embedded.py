@@ -8,27 +8,27 @@ is thrown away, so that nothing of one call's evaluation can reach the next call
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Final, Literal, overload
+from collections.abc import Callable, Mapping
+from typing import Literal, overload
 
 os.environ.setdefault("RUST_LIB_BACKTRACE", "0")  # an error would cost a stack walk, and callers can provoke errors
 
 from regorus import Engine
 
+from lineage.metrics import Meter
 from policies.bundle import Bundle
 from policies.engine import AnswerMoment, Moment
 from policies.envoy import read_envoy
-from policies.errors import BundleError, PolicyError
+from policies.errors import BundleError, PolicyError, Problem
 from policies.numbers import inexact_number
 from policies.rego.exact import install
 from policies.rego.failure import evaluation_failure, parse_problem
 from policies.rego.tree import new_engine
+from policies.remembered import remember
 from policies.result import AnswerDecision, RequestDecision, read_answer, read_request
 from policies.settings import Policy
 
-LONGEST_KNOWN: Final = 4_096
-"""Longest document in bytes whose decision is remembered."""
-MOST_KNOWN: Final = 2_048
+Reader = Callable[[str], RequestDecision | AnswerDecision]
 
 
 class EmbeddedEngine:
@@ -43,20 +43,23 @@ class EmbeddedEngine:
         bundle: Bundle,
         settings: Policy,
         reads: Mapping[str, frozenset[str] | None] | None = None,
-        *,
-        steady: bool = False,
+        uncached: Mapping[str, Problem] | None = None,
+        meter: Meter | None = None,
     ) -> None:
+        """`reads` and `uncached` as admission found them; without the latter, no decision is remembered."""
         self.revision = bundle.revision
         self.tenant_revision = ""
         reads = reads or {}
         self.request_reads = reads.get(settings.request_rule)
         self.answer_reads = reads.get(settings.response_rule)
         self.tokenises = bundle.tokenises
-        self._request_rule = settings.request_rule
-        self._response_rule = settings.response_rule
-        self._read_request = read_envoy if settings.result_style == "opa-envoy" else read_request
+        read = read_envoy if settings.result_style == "opa-envoy" else read_request
+        self._asked: tuple[tuple[str, Reader], tuple[str, Reader]] = (
+            (settings.response_rule, read_answer),
+            (settings.request_rule, read),
+        )
         self._pass_answers = settings.unsafe_pass_answers
-        self._known: dict[tuple[bool, bytes], RequestDecision | AnswerDecision] | None = {} if steady else None
+        self._remembered = remember(settings, uncached, meter or Meter(""))
         self._pristine = build(bundle)
         self._engine = self._pristine.clone()
 
@@ -71,25 +74,23 @@ class EmbeddedEngine:
         return self.decide_now(moment, document)
 
     def decide_now(self, moment: Moment, document: bytes) -> RequestDecision | AnswerDecision:
-        """Decide. A steady bundle's decision is a function of the document alone, so the same one is decided once."""
-        known = self._known
-        if known is None or len(document) > LONGEST_KNOWN:
-            return self._decide(moment, document)
-        key = (moment is Moment.REQUEST, document)
-        decision = known.get(key)
+        """Decide. A rule that admission let be remembered decides by the document alone, so one alike is not asked."""
+        remembered = self._remembered[moment]
+        decision = remembered.find(document)
         if decision is None:
-            decision = self._decide(moment, document)
-            if len(known) >= MOST_KNOWN:
-                known.clear()
-            known[key] = decision
+            if moment is not Moment.REQUEST and self._pass_answers:
+                return AnswerDecision(True)
+            rule, read = self._asked[moment is Moment.REQUEST]
+            result = self.evaluate(rule, document)
+            decision = read(result)
+            remembered.keep(document, decision, len(result))
         return decision
 
-    def _decide(self, moment: Moment, document: bytes) -> RequestDecision | AnswerDecision:
-        if moment is Moment.REQUEST:
-            return self._read_request(self.evaluate(self._request_rule, document))
-        if self._pass_answers:
-            return AnswerDecision(True)
-        return read_answer(self.evaluate(self._response_rule, document))
+    def close(self) -> None:
+        """Forget what is remembered, for good; calls that are under way are still decided."""
+        for remembered in self._remembered.values():
+            if remembered.cache is not None:
+                remembered.cache.close()
 
     def evaluate(self, rule: str, document: bytes) -> str:
         """The JSON text of the rule `data.….name` for `document`; PolicyError when the engine cannot say."""

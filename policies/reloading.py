@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lineage.metrics import Meter
 from policies.admission import Admission, admit_now
 from policies.bundle import Bundle
 from policies.embedded import EmbeddedEngine
@@ -33,12 +34,14 @@ class Reloader:
         on_loaded: Callable[[PolicyEngine], None],
         on_rejected: Callable[[Sequence[Problem]], None],
         source: Source | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._settings = settings
         self._source = source or LocalSource(settings)
         self._verdicts = Verdicts(run_dir / "admitted")
         self._on_loaded = on_loaded
         self._on_rejected = on_rejected
+        self._meter = meter
         self._seen: object = None
         self._told: tuple[Problem, ...] = ()
 
@@ -102,8 +105,11 @@ class Reloader:
         """Replace the engine, unless the content is the same as before."""
         assert verdict.bundle is not None
         self._told = ()
-        if getattr(self, "engine", None) is None or self.engine.revision != verdict.bundle.revision:
-            self.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads, steady=verdict.steady)
+        before = getattr(self, "engine", None)
+        if before is None or before.revision != verdict.bundle.revision:
+            self.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads, verdict.uncached, self._meter)
+            if before is not None:
+                before.close()
             self._on_loaded(self.engine)
 
     def close(self) -> None:

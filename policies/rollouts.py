@@ -75,8 +75,15 @@ class Slot:
         """Let go of everything."""
         if self.task is not None:
             self.task.cancel()
-        self.verdict = self.engine = None
+        self.verdict = None
+        self.retire()
         self.settled.set()
+
+    def retire(self) -> None:
+        """Decide no more; calls that are under way are still decided."""
+        if self.engine is not None:
+            self.engine.close()
+        self.engine = None
 
 
 class Rollouts:
@@ -101,6 +108,7 @@ class Rollouts:
         self._settings = settings
         self._verdicts = Verdicts(run_dir / "admitted")
         self._fetch = fetch
+        self._meter = meter
         self._on_loaded = on_loaded
         self._on_rejected = on_rejected
         self.shadow = Shadow(settings, meter, self._broke_down)
@@ -146,7 +154,7 @@ class Rollouts:
         }
         for slot in self._slots.values():
             if slot.rollout.stage not in DECIDING:
-                slot.engine = None
+                slot.retire()
             try:
                 self._take_up(slot)
             except PolicyError as error:
@@ -294,7 +302,7 @@ class Rollouts:
             return
         assert verdict.bundle is not None
         if rollout.stage in DECIDING and slot.engine is None:
-            slot.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads, steady=verdict.steady)
+            slot.engine = EmbeddedEngine(verdict.bundle, self._settings, verdict.reads, verdict.uncached, self._meter)
         if slot.told != rollout.stage:
             slot.told = rollout.stage
             self._on_loaded(rollout, verdict)

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from lineage.settings import Settings
 
 RULE_PATH = r"^data(\.[a-zA-Z_][a-zA-Z0-9_]*)+$"
+LARGEST_CACHE = 1 << 30
 _OF_OPA = ("url", "push", "credential", "ca", "deadline_ms", "connections")
 _CREDENTIAL = r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+"
 
@@ -110,6 +111,13 @@ class Policy(Settings):
     admission_seconds: float = Field(20.0, gt=0, description="longest time that admission of a bundle may take")
     decision_ms: float = Field(50.0, gt=0, description="largest measured cost of one decision; a dearer one is refused")
 
+    cache_bytes: int = Field(
+        8_388_608,
+        ge=0,
+        le=LARGEST_CACHE,
+        description="memory for remembered decisions in each worker, in bytes; 0: each is evaluated (engine: embedded)",
+    )
+
     @model_validator(mode="after")
     def _check_source(self) -> Self:
         if isinstance(self.bundle, str):
@@ -136,6 +144,8 @@ class Policy(Settings):
             if idle:
                 raise ValueError(f"{', '.join(sorted(idle))} belong to engine: opa, and the engine is embedded")
             return self
+        if self.cache_bytes != type(self).model_fields["cache_bytes"].default:
+            raise ValueError("cache_bytes belongs to engine: embedded, and an OPA server decides each time")
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or not re.fullmatch(r"[!-~]+", self.url):
             raise ValueError("engine: opa needs the server's url, such as http://127.0.0.1:8181")

@@ -81,7 +81,8 @@ class Verdicts:
             kept = json.loads(text.read(MAX_FILE))
         problems = tuple(Problem(**problem) for problem in kept["problems"])
         reads = {rule: None if keys is None else frozenset(keys) for rule, keys in kept["reads"].items()}
-        return Admission(replace(bundle, modules=kept["modules"]), problems, kept["costs"], reads)
+        uncached = {rule: Problem(**problem) for rule, problem in kept["uncached"].items()}
+        return Admission(replace(bundle, modules=kept["modules"]), problems, kept["costs"], reads, uncached)
 
     def _keep(self, target: Path, verdict: Admission, more: dict[str, object]) -> None:
         assert verdict.bundle is not None
@@ -90,6 +91,7 @@ class Verdicts:
             "modules": dict(verdict.bundle.modules),
             "costs": dict(verdict.costs),
             "reads": {rule: None if keys is None else sorted(keys) for rule, keys in verdict.reads.items()},
+            "uncached": {rule: asdict(problem) for rule, problem in verdict.uncached.items()},
         }
         draft = target.with_suffix(f".{os.getpid()}")
         try:

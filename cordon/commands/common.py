@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from cordon.bundles import about
 from cordon.config import Config, load
+from cordon.output import warned
 from lineage.local import Log, open_log
 from lineage.paths import make_private
 from lineage.record import encode
@@ -123,6 +124,16 @@ def bundle_settings(bundle: BundlePlace | None, file: Path) -> Policy:
         return Policy(bundle=bundle)
     settings = load(file).policy
     return about(settings, bundle) if bundle is not None else settings
+
+
+def tell_engine(settings: Policy, as_json: bool) -> None:
+    """Say on stderr that this command decides by the embedded engine, where an OPA server decides on calls.
+
+    In JSON, the result has the key `engine` for that.
+    """
+    if settings.engine == "opa" and not as_json:
+        text = "note: calls are decided by the OPA server (policy.engine: opa); this is the embedded engine's word, "
+        click.echo(warned(text + "which is OPA's or a refusal of the bundle"), err=True)
 
 
 def json_option(command: Command) -> Command:

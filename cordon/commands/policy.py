@@ -10,7 +10,7 @@ import click
 import orjson
 
 from cordon.bundles import read_bundle
-from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
+from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option, tell_engine
 from cordon.commands.explain import explain_command
 from cordon.commands.policy_bench import bench
 from cordon.commands.policy_check import check
@@ -52,8 +52,9 @@ policy.add_command(verify)
 @file_option
 @json_option
 def evaluate(bundle: BundlePlace | None, document: IO[bytes], moment: str, file: Path, as_json: bool) -> int:
-    """Decide once on a document, as a worker would; the exit code is 1 for a denial."""
+    """Decide once on a document, by the embedded engine, as a worker would; the exit code is 1 for a denial."""
     settings = bundle_settings(bundle, file)
+    tell_engine(settings, as_json)
     found = evaluate_document(read_bundle(settings), document.read(), Moment(moment), settings)
     decision = found.decision
     facts = {field.name: getattr(decision, field.name) for field in fields(decision)}
@@ -63,6 +64,7 @@ def evaluate(bundle: BundlePlace | None, document: IO[bytes], moment: str, file:
     lines += [f"  {name}: {printable(value)}" for name, value in told.items()]
     lines.append(f"  {found.rule} of revision {found.revision}, {found.milliseconds:.3f} ms")
     value = {
+        "engine": "embedded",
         "decision": facts,
         "rule": found.rule,
         "result": orjson.Fragment(found.result),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from cordon.bundles import read_bundle
-from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option
+from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option, tell_engine
 from cordon.output import bad, good, json_text, printable, warned
 from policies.authoring.coverage import Coverage
 from policies.authoring.junit import junit
@@ -61,6 +61,7 @@ def test(
 ) -> int:
     """Run the tests of BUNDLE: the rules named test_…, as `opa test` does; the exit code is 1 when one fails."""
     settings = bundle_settings(bundle, file)
+    tell_engine(settings, as_json)
     place = settings.bundle
     if watch and isinstance(place, str):
         raise click.UsageError("--watch is for a folder or an archive, not for a URL")
@@ -123,6 +124,7 @@ def _value(run: Run, failed: bool) -> dict[str, Any]:
         "failed": run.count("failed", "error"),
         "skipped": run.count("skipped"),
         "ok": not failed,
+        "engine": "embedded",
     }
     if run.coverage:
         files = [asdict(each) | {"percent": each.percent} for each in run.coverage.files]

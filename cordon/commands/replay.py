@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from cordon.bundles import about, read_bundle
-from cordon.commands.common import Bundle, Duration, config_option, json_option
+from cordon.commands.common import Bundle, Duration, config_option, json_option, tell_engine
 from cordon.config import Config
 from cordon.output import emit, good, printable, progress, table, warned
 from lineage.kept import kept_inputs
@@ -29,6 +29,9 @@ _TITLES: Final[Mapping[str, str]] = {
     "allowed": "newly allowed",
     "redaction": "redacted otherwise",
     "endpoint": "not sent to the same endpoint",
+    "answer_refused": "answers newly refused",
+    "answer_allowed": "answers newly allowed",
+    "answer_redaction": "answers redacted otherwise",
 }
 
 
@@ -55,14 +58,16 @@ def replay(
 ) -> int:
     """Decide recorded calls anew with BUNDLE, a candidate, and say what would change.
 
-    Masked inputs of requests are kept beside the log (lineage.policy_inputs) as far as the bundle in force read
-    them; what cannot be replayed is counted by its reason.
+    Masked inputs of decisions on requests and answers are kept beside the log (lineage.policy_inputs) as far as the
+    bundle in force read them; what cannot be replayed is counted by its reason. The embedded engine decides, whatever
+    policy.engine says.
     """
     settings = about(config.policy, bundle)
+    tell_engine(settings, as_json)
     admission = admit_now(read_bundle(settings), settings)
     if admission.bundle is None:
         raise BundleError(admission.errors)
-    engine = EmbeddedEngine(admission.bundle, settings, admission.reads)
+    engine = EmbeddedEngine(admission.bundle, settings, admission.reads, admission.uncached)
     now = time.time_ns() // 1_000_000
     with closing(open_reader(config.data_dir, config.database)) as reader:
         start = reader.first_since(now - since * 1000)
@@ -71,16 +76,17 @@ def replay(
             work = Replay(engine, settings, load)
             for record in _loaded(reader, start):
                 work.loaded(record)
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             with progress("Replaying", max(0, end - start), as_json) as bar:
                 for index, data in reader.records(start, end):
                     record = decode(data)
                     if _wanted(record, tenant, route):
                         work.take(index, record)
                     bar.update(1)
-            seconds = time.perf_counter() - began
+            seconds, busy = time.perf_counter() - began, time.process_time() - busy
     report = work.report
-    emit(_value(report, seconds, examples), "\n".join(_lines(report, seconds, examples)), as_json)
+    value = _value(report, examples) | {"seconds": round(seconds, 3), "cpu_seconds": round(busy, 3)}
+    emit(value, "\n".join(_lines(report, seconds, examples)), as_json)
     return 1 if check and report.changed else 0
 
 
@@ -98,11 +104,15 @@ def _loaded(reader: LogReader, end: int) -> Iterator[Mapping[str, object]]:
 
 
 def _lines(report: Report, seconds: float, examples: int) -> Iterator[str]:
-    rate = f", {report.replayed / seconds:,.0f} a second" if seconds > 0.05 else ""
+    decided = report.replayed + report.answers_replayed
+    rate = f", {decided / seconds:,.0f} decisions a second" if seconds > 0.05 else ""
     yield f"{report.replayed} of {report.calls} calls were decided anew by revision {report.revision}{rate}"
     for reason, count in report.left_out.most_common():
         yield warned(f"  {count} not: {reason}")
-    if report.replayed and not report.changed:
+    yield f"{report.answers_replayed} of {report.answers} answers were decided anew"
+    for reason, count in report.answers_left_out.most_common():
+        yield warned(f"  {count} not: {reason}")
+    if decided and not report.changed:
         yield good("nothing would change")
     for kind, title in _TITLES.items():
         if not report.kinds[kind]:
@@ -128,7 +138,7 @@ def _of_kind(counts: Counter[tuple[str, str]], kind: str) -> list[tuple[str, int
     return [(name, count) for (of, name), count in counts.most_common() if of == kind]
 
 
-def _value(report: Report, seconds: float, examples: int) -> dict[str, object]:
+def _value(report: Report, examples: int) -> dict[str, object]:
     kinds = {
         kind: {
             "calls": report.kinds[kind],
@@ -140,11 +150,15 @@ def _value(report: Report, seconds: float, examples: int) -> dict[str, object]:
         for kind in _TITLES
     }
     return {
+        "engine": "embedded",
         "revision": report.revision,
         "calls": report.calls,
         "replayed": report.replayed,
         "changed": report.changed,
         "not_replayed": dict(report.left_out),
+        "answers": report.answers,
+        "answers_replayed": report.answers_replayed,
+        "answers_not_replayed": dict(report.answers_left_out),
         "differences": kinds,
-        "seconds": round(seconds, 3),
+        "unlike_inputs": report.inputs,
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policies.bundle import Bundle
+from policies.reads import covers
 from policies.settings import Policy
 
 PACKAGE: Final = "cordon_gateway"
@@ -35,8 +36,8 @@ class Mark:
     def covers(self, other: Mark) -> bool:
         """Whether a document made for this bundle has all that `other` reads."""
         return (
-            _covers(self.request_reads, other.request_reads)
-            and _covers(self.answer_reads, other.answer_reads)
+            covers(self.request_reads, other.request_reads)
+            and covers(self.answer_reads, other.answer_reads)
             and (self.tokenises or not other.tokenises)
         )
 
@@ -55,9 +56,3 @@ def wrapper(bundle: Bundle, settings: Policy) -> str:
         parts = {"revision": "about.revision", "mark": "about.mark", "result": rule}
         lines += ["", *(f'{name}["{key}"] := {value}' for key, value in parts.items())]
     return "\n".join([*lines, ""])
-
-
-def _covers(mine: frozenset[str] | None, other: frozenset[str] | None) -> bool:
-    if mine is None:
-        return True
-    return other is not None and all(each in mine or each.partition(".")[0] in mine for each in other)

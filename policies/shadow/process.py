@@ -21,7 +21,7 @@ from policies.bundle import Bundle
 from policies.combine import Decision, combine
 from policies.embedded import EmbeddedEngine
 from policies.engine import Moment
-from policies.errors import PolicyError
+from policies.errors import PolicyError, Problem
 from policies.result import AnswerDecision, Reason, RequestDecision
 from policies.settings import Policy
 from policies.shadow.compare import Difference, differences
@@ -82,7 +82,8 @@ class Candidates:
 def _engine(header: dict[str, Any], value: dict[str, Any]) -> EmbeddedEngine:
     bundle = Bundle(**value, tests={}, data_json=orjson.dumps(value["data"]).decode())
     settings = Policy(**header["settings"])
-    return EmbeddedEngine(bundle, settings, steady=header["steady"])
+    uncached = {rule: Problem(".", 0, 0, code, "") for rule, code in header["uncached"].items()}
+    return EmbeddedEngine(bundle, settings, uncached=uncached)
 
 
 def _literals(value: dict[str, Any]) -> frozenset[str]:

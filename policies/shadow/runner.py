@@ -162,8 +162,9 @@ class Shadow:
         bundle = trial.verdict.bundle
         assert bundle is not None
         header = {"load": trial.rollout, "scope": trial.scope, "settings": self._settings}
+        uncached = {rule: problem.code for rule, problem in trial.verdict.uncached.items()}
         body = {"label": bundle.label, "digest": bundle.digest, "modules": dict(bundle.modules), "data": bundle.data}
-        self._put(trial.rollout, "", header | {"steady": trial.verdict.steady}, orjson.dumps(body))
+        self._put(trial.rollout, "", header | {"uncached": uncached}, orjson.dumps(body))
 
     def has_room(self, size: int) -> bool:
         """Whether a document of so many bytes could be handed over now."""

@@ -22,7 +22,8 @@ STANDBY: Final = frozenset({"cordon_log_standby", "cordon_soc_standby"})
 class Process:
     """One process that measures itself; alive if it did so within the last seconds.
 
-    `calls` and `handshakes` (TLS handshakes of clients that failed) are counted from its start.
+    `calls`, `handshakes` (TLS handshakes of clients that failed), `decisions` that the embedded engine was asked for,
+    and those of them that it `remembered`, are counted from its start.
     `standby`: another machine's process has the turn to do what only one may do.
     """
 
@@ -32,6 +33,8 @@ class Process:
     calls: int
     handshakes: int
     standby: bool
+    decisions: int
+    remembered: int
 
     @property
     def soc(self) -> bool:
@@ -80,7 +83,11 @@ def log_state(deps: Deps) -> LogState:
 def _process(snapshot: dict[str, Any], age_ms: int) -> Process:
     calls, handshakes = (_sum(snapshot, f"cordon_{name}_total") for name in ("calls", "failed_handshakes"))
     standby = any(item["name"] in STANDBY and item["value"] for item in snapshot["tallies"])
-    return Process(str(snapshot["process"]), age_ms, age_ms <= ALIVE_MS, calls, handshakes, standby)
+    hits, misses, passed = (
+        _sum(snapshot, f"cordon_policy_cache_{name}_total") for name in ("hits", "misses", "passed")
+    )
+    alive, decisions = age_ms <= ALIVE_MS, hits + misses + passed
+    return Process(str(snapshot["process"]), age_ms, alive, calls, handshakes, standby, decisions, hits)
 
 
 def _sum(snapshot: dict[str, Any], name: str) -> int:

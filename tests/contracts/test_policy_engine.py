@@ -35,7 +35,7 @@ def embedded(settings: Policy | None = None, **modules: str) -> PolicyEngine:
     settings = settings or Policy()
     admission = _examined(settings, tuple(sorted(modules.items())))
     assert admission.bundle is not None, admission.errors
-    return EmbeddedEngine(admission.bundle, settings, admission.reads, steady=admission.steady)
+    return EmbeddedEngine(admission.bundle, settings, admission.reads, admission.uncached)
 
 
 def combined(**modules: str) -> PolicyEngine:

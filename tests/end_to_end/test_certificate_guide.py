@@ -82,7 +82,7 @@ def test_the_revoked_certificate_is_refused_by_name(session: list[str]) -> None:
 def test_the_policy_takes_certificates_and_no_key_alone() -> None:
     admission = examined(MINIMAL | {"request.rego": blocks("rego")[0]})
     assert admission.bundle is not None
-    engine = EmbeddedEngine(admission.bundle, SETTINGS, admission.reads, steady=admission.steady)
+    engine = EmbeddedEngine(admission.bundle, SETTINGS, admission.reads, admission.uncached)
     principal = {"id": "acme/a", "tenant": "acme", "roles": [], "key": "k"}
     shown = {"subject": "", "digest": "ab" * 32, "not_after": 1}
     for certificate, allowed in (

@@ -57,6 +57,7 @@ def beside(past: Past, tmp_path: Path) -> Installation:
 def test_a_bundle_that_says_the_same_changes_nothing(past: Past, tmp_path: Path) -> None:
     found = past.running.cli("policy", "replay", candidate(tmp_path), "--check")
     assert (found["calls"], found["replayed"], found["changed"]) == (2, 2, 0)
+    assert (found["answers"], found["answers_replayed"], found["answers_not_replayed"]) == (1, 1, {})
 
 
 def test_a_changed_grant_shows_the_calls_that_it_changes(past: Past, tmp_path: Path) -> None:
@@ -64,6 +65,7 @@ def test_a_changed_grant_shows_the_calls_that_it_changes(past: Past, tmp_path: P
     found = past.running.cli("policy", "replay", folder)["differences"]
     assert {kind: [example["index"] for example in found[kind]["examples"]] for kind in found} == {
         "refused": [past.served], "allowed": [past.refused], "redaction": [], "endpoint": [],
+        "answer_refused": [], "answer_allowed": [], "answer_redaction": [],
     }  # fmt: skip
     for kind, route, rule in (("refused", "crm", "grants.route"), ("allowed", "payments", "roles.missing")):
         assert (found[kind]["by_tenant"], found[kind]["by_route"]) == ({"acme": 1}, {route: 1})
@@ -71,6 +73,18 @@ def test_a_changed_grant_shows_the_calls_that_it_changes(past: Past, tmp_path: P
     past.running.cli_at_fault("policy", "replay", folder, "--check")
     only = past.running.cli("policy", "replay", folder, "--route", "payments")
     assert (only["calls"], only["changed"]) == (1, 1)
+
+
+def test_a_candidate_that_refuses_answers_shows_which(past: Past, tmp_path: Path) -> None:
+    module = """package cordon.response
+
+decision := {"allow": false, "reasons": [{"rule": "status", "detail": "no"}]} if input.answer.status == 200
+"""
+    folder = candidate(tmp_path)
+    (Path(folder) / "response.rego").write_text(module)
+    found = past.running.cli("policy", "replay", folder)
+    assert (found["answers_replayed"], found["changed"]) == (1, 1)
+    assert found["differences"]["answer_refused"]["by_rule"] == {"status": 1}
 
 
 def test_a_candidate_that_reads_more_than_was_shown_is_not_guessed_at(past: Past, tmp_path: Path) -> None:

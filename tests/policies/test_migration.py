@@ -49,7 +49,7 @@ def engine(files: dict[str, str], settings: Policy) -> EmbeddedEngine:
     admission = admit_now(made, settings)
     assert admission.bundle is not None, admission.errors
     assert not [problem for problem in examine(made, admission, settings) if problem.severity == "error"]
-    return EmbeddedEngine(admission.bundle, settings, admission.reads, steady=admission.steady)
+    return EmbeddedEngine(admission.bundle, settings, admission.reads, admission.uncached)
 
 
 def test_the_bundle_as_it_is_decides_as_the_page_says() -> None:

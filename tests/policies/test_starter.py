@@ -43,7 +43,7 @@ def admission() -> Admission:
 
 def engine_of(admission: Admission) -> EmbeddedEngine:
     assert admission.bundle is not None
-    return EmbeddedEngine(admission.bundle, SETTINGS, admission.reads, steady=admission.steady)
+    return EmbeddedEngine(admission.bundle, SETTINGS, admission.reads, admission.uncached)
 
 
 def test_its_tests_pass_in_the_embedded_engine() -> None:
@@ -66,7 +66,7 @@ def test_opa_checks_it_strictly() -> None:
 
 def test_it_is_admitted_without_a_remark(admission: Admission) -> None:
     assert admission.problems == ()
-    assert admission.steady
+    assert admission.uncached == {}
 
 
 def test_a_decision_on_it_costs_little(admission: Admission) -> None:

@@ -29,6 +29,9 @@ def cordon(tmp_path: Path) -> Installation:
     return Installation(tmp_path)
 
 
+CLOCK = 'package cordon.request\n\ndecision := {"allow": true} if time.now_ns() > 1\n'
+
+
 @pytest.fixture
 def bundle(cordon: Installation) -> Path:
     return write(cordon.directory / "bundle", TESTED)
@@ -67,6 +70,33 @@ def test_warnings_fail_only_strictly_and_notes_never(cordon: Installation, bundl
     noted = cordon("policy", "check", str(bundle), "--strict")
     assert noted.code == 0
     assert "note: .: the bundle has no tests" in noted.out
+
+
+def test_what_is_not_remembered_is_told_for_each_entry_point_with_its_place(cordon: Installation, bundle: Path) -> None:
+    (bundle / "request.rego").write_text(CLOCK)
+    out = cordon("policy", "check", str(bundle)).out
+    assert "data.cordon.request.decision" in out
+    assert "not remembered: request.rego:3:32: time.now_ns gives another result at another time [changing]" in out
+    value = cordon("policy", "check", str(bundle), "--json").json["remembered"]
+    assert value["data.cordon.response.decision"] is None
+    why = value["data.cordon.request.decision"]
+    assert (why["code"], why["file"], why["line"]) == ("changing", "request.rego", 3)
+
+
+@pytest.mark.parametrize("command", ["check", "test", "eval"])
+def test_where_an_opa_server_decides_commands_say_that_they_do_not_ask_it(
+    cordon: Installation, bundle: Path, command: str
+) -> None:
+    (cordon.directory / "input.json").write_text("{}")
+    more = ("-i", str(cordon.directory / "input.json")) if command == "eval" else ()
+    assert "OPA server" not in cordon("policy", command, str(bundle), *more).err
+    text = cordon.file.read_text()
+    assert "policy: {" in text
+    cordon.file.write_text(text.replace("policy: {", "policy: {engine: opa, url: 'http://127.0.0.1:9', "))
+    assert "calls are decided by the OPA server" in cordon("policy", command, str(bundle), *more).err
+    result = cordon("policy", command, str(bundle), *more, "--json")
+    assert result.json["engine"] == "embedded"
+    assert not result.err
 
 
 # test

@@ -31,7 +31,7 @@ def test_a_plain_bundle_is_admitted() -> None:
     admission = examined()
     assert admission.bundle is not None
     assert admission.problems == ()
-    assert admission.steady
+    assert admission.uncached == {}
     assert set(admission.costs) == {SETTINGS.request_rule, SETTINGS.response_rule}
 
 

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies import embedded
 from policies.bundle import load_bundle
-from policies.embedded import LONGEST_KNOWN, MOST_KNOWN, EmbeddedEngine, build
+from policies.embedded import EmbeddedEngine, build
 from policies.engine import Moment
 from policies.errors import BundleError, PolicyError
+from policies.remembered import LONGEST
 from policies.result import AnswerDecision, RequestDecision
 from policies.settings import Policy
 from tests.support.policies import (
+    REQUEST_RULE,
     SETTINGS,
     STARTER,
     answer_document,
@@ -55,7 +56,7 @@ class Counting(EmbeddedEngine):
 
 
 def steady(**modules: str) -> Counting:
-    return Counting(bundle(None, **modules), SETTINGS, steady=True)
+    return Counting(bundle(None, **modules), SETTINGS, uncached={})
 
 
 def test_a_steady_bundle_decides_the_same_document_once() -> None:
@@ -76,9 +77,9 @@ def test_a_bundle_that_is_not_steady_is_asked_each_time() -> None:
 def test_a_bundle_that_reads_the_time_is_not_remembered() -> None:
     admission = examined(request=CLOCK)
     assert admission.bundle is not None
-    assert not admission.steady
+    assert {rule: problem.code for rule, problem in admission.uncached.items()} == {REQUEST_RULE: "changing"}
     assert [problem.code for problem in admission.problems] == ["changing"]
-    engine = EmbeddedEngine(admission.bundle, SETTINGS, admission.reads, steady=admission.steady)
+    engine = EmbeddedEngine(admission.bundle, SETTINGS, admission.reads, admission.uncached)
     assert len({ask(engine, {}).labels["at"] for _ in range(10)}) > 1
 
 
@@ -86,7 +87,7 @@ def test_a_bundle_that_reads_the_time_is_not_remembered() -> None:
 def test_whatever_changes_from_call_to_call_is_noticed(call: str) -> None:
     admission = examined(request=f'package cordon.request\n\ndecision := {{"allow": true}} if {call}\n')
     assert admission.errors == ()
-    assert not admission.steady
+    assert admission.uncached[REQUEST_RULE].code == "changing"
 
 
 def test_requests_and_answers_are_not_mixed_up() -> None:
@@ -106,7 +107,7 @@ def test_the_moments_of_an_answer_differ_by_their_document() -> None:
 
 def test_long_documents_are_not_remembered() -> None:
     engine = steady(request=ECHO)
-    for size, evaluations in ((LONGEST_KNOWN, 1), (LONGEST_KNOWN + 1, 2)):
+    for size, evaluations in ((LONGEST, 1), (LONGEST + 1, 2)):
         document = as_json({"name": "a", "pad": ""})
         document = as_json({"name": "a", "pad": "x" * (size - len(document))})
         assert len(document) == size
@@ -114,16 +115,6 @@ def test_long_documents_are_not_remembered() -> None:
         ask(engine, document)
         ask(engine, document)
         assert engine.evaluated == evaluations
-
-
-def test_the_memory_of_decisions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "MOST_KNOWN", 50)
-    assert MOST_KNOWN * LONGEST_KNOWN <= 16 << 20
-    engine = steady(request=ECHO)
-    for number in range(500):
-        assert ask(engine, {"name": str(number)}).labels == {"name": str(number)}
-        assert engine._known is not None
-        assert len(engine._known) <= 50
 
 
 def test_a_failure_is_not_remembered() -> None:
@@ -139,7 +130,7 @@ def test_a_failure_is_not_remembered() -> None:
 def starters() -> tuple[EmbeddedEngine, EmbeddedEngine]:
     """The starter bundle in an engine that remembers and in one that does not."""
     kept, fresh = load_bundle(STARTER), load_bundle(STARTER)
-    return EmbeddedEngine(kept, SETTINGS, steady=True), EmbeddedEngine(fresh, SETTINGS)
+    return EmbeddedEngine(kept, SETTINGS, uncached={}), EmbeddedEngine(fresh, SETTINGS)
 
 
 def outcome(engine: EmbeddedEngine, document: dict[str, Any]) -> object:

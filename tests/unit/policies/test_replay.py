@@ -21,13 +21,32 @@ default decision := {"allow": false, "reasons": [{"rule": "tenant", "detail": "n
 decision := {"allow": true, "redact": {"email": "mask"}, "endpoints": ["eu"]} if input.tenant.id == "acme"
 """
 READS = frozenset({"tenant.id"})
+ANSWERS = """
+package cordon.response
+
+default decision := {"allow": true}
+
+decision := {"allow": false, "reasons": [{"rule": "found", "detail": "ssn"}]} if {
+	input.phase == "answer_end"
+	input.content.findings.us_ssn
+}
+
+decision := {"allow": true, "redact": {"email": "mask"}} if {
+	input.phase == "answer_head"
+	input.content.findings == {}
+	input.answer.model == ""
+}
+
+decision := {"allow": true, "redact": {"iban": "drop"}} if input.phase == "finding"
+"""
+ANSWER_READS = frozenset({"phase", "content.findings", "answer.model"})
 
 
 def replay(documents: Mapping[str, object], reads: frozenset[str] | None = READS, module: str = CANDIDATE) -> Replay:
-    bundle = make_bundle({"p.rego": module.encode()})
-    engine = EmbeddedEngine(bundle, SETTINGS, {SETTINGS.request_rule: reads})
+    bundle = make_bundle({"p.rego": module.encode(), "a.rego": ANSWERS.encode()})
+    engine = EmbeddedEngine(bundle, SETTINGS, {SETTINGS.request_rule: reads, SETTINGS.response_rule: ANSWER_READS})
     work = Replay(engine, SETTINGS, lambda _tenant, digest: _text(documents.get(digest)))
-    work.loaded({"revision": "r1", "reads": ["tenant", "call.method"]})
+    work.loaded({"revision": "r1", "reads": ["tenant", "call.method"], "answer_reads": ["content", "answer.model"]})
     return work
 
 
@@ -37,7 +56,13 @@ def _text(document: object) -> bytes | None:
 
 ACME = {"tenant": {"id": "acme"}}
 OTHER = {"tenant": {"id": "globex"}}
-DOCUMENTS = {"a": ACME, "g": OTHER}
+DOCUMENTS = {
+    "a": ACME,
+    "g": OTHER,
+    "plain": {"content": {"findings": {}}, "answer": {"model": "m"}},
+    "ssn": {"content": {"findings": {"us_ssn": {"count": 1}}}, "answer": {"model": "m"}},
+    "both": {"content": {"findings": {"email": {"count": 1}, "iban": {"count": 1}}}, "answer": {"model": "m"}},
+}
 
 
 def sent(side: str = "a", **more: object) -> dict[str, object]:
@@ -154,3 +179,66 @@ def test_the_same_input_is_decided_once_and_examples_are_bounded() -> None:
     assert loads == ["g"]
     assert work.report.kinds["refused"] == MOST_EXAMPLES + 50
     assert len(work.report.examples) == MOST_EXAMPLES
+
+
+def answered(side: str = "plain", verdict: str = "allowed", **more: object) -> dict[str, object]:
+    record = {"kind": "call.outcome", "call": "c", "tenant": "acme", "route": "crm", "policy": "r1", "status": 200}
+    return record | {"verdict": verdict, "side": side, "final": True, "findings": {}, "redacted": {}} | more
+
+
+REDACTED = {"email": "mask", "iban": "drop"}
+
+
+@pytest.mark.parametrize(
+    ("record", "kinds"),
+    [
+        (answered(), {}),
+        (answered("ssn", findings={"us_ssn": 1}), {"answer_refused": 1}),
+        (answered("ssn", "blocked", findings={"us_ssn": 1}, reasons=[{"rule": "found"}]), {}),
+        (answered("plain", "blocked", reasons=[{"rule": "old"}]), {"answer_allowed": 1}),
+        (answered("both", findings={"email": 1, "iban": 1}, redacted=REDACTED), {}),
+        (answered("both", findings={"email": 1, "iban": 1}, redacted={"email": "mask"}), {"answer_redaction": 1}),
+        (answered("both", findings={"email": 1, "iban": 1}), {"answer_redaction": 1}),
+    ],
+)
+def test_answers_are_decided_at_their_head_at_findings_and_at_their_end(
+    record: dict[str, object], kinds: dict[str, int]
+) -> None:
+    work = replay(DOCUMENTS)
+    for index in range(2):
+        work.take(index, record)
+    report = work.report
+    assert (report.calls, report.answers, report.answers_replayed, report.inputs) == (0, 2, 2, 1)
+    assert dict(report.kinds) == {kind: 2 * count for kind, count in kinds.items()}
+    assert report.changed == 2 * len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (answered(""), "its input was not kept"),
+        (answered("gone"), "its input is gone"),
+        (answered(verdict="cut"), "the answer did not come to its end"),
+        (answered(policy="other"), "the log does not say what its input shows"),
+        (answered(policy="narrow"), "its input does not show input.answer.model"),
+        (answered(policy="old"), "its input does not show input.answer.model"),
+        (
+            answered("plain", "blocked", reasons=[{"rule": "blocked_pattern:key"}]),
+            "whether it is refused depends on the answer's text",
+        ),
+    ],
+)
+def test_answers_that_cannot_be_replayed_are_counted_by_the_reason(record: dict[str, object], reason: str) -> None:
+    work = replay(DOCUMENTS)
+    work.loaded({"revision": "narrow", "reads": None, "answer_reads": ["content"]})
+    work.loaded({"revision": "old", "reads": None})
+    work.take(1, record)
+    assert (work.report.answers, work.report.answers_replayed, work.report.changed) == (1, 0, 0)
+    assert dict(work.report.answers_left_out) == {reason: 1}
+
+
+def test_what_never_was_an_answer_is_no_answer() -> None:
+    work = replay(DOCUMENTS)
+    work.take(1, answered(status=0, verdict="failed"))
+    work.take(2, answered(verdict="failed", final=False))
+    assert work.report.answers == 0

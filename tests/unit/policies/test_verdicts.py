@@ -24,6 +24,7 @@ VERDICT = Admission(
     (NOTE,),
     {"data.a.b": 0.25},
     {"data.a.b": frozenset({"tenant.id"}), "data.a.c": None},
+    {"data.a.c": NOTE},
 )
 
 
@@ -38,7 +39,7 @@ def test_a_verdict_comes_back_as_it_was(kept: Verdicts) -> None:
     found = kept.read(BUNDLE, SETTINGS)
     assert found == VERDICT
     assert found is not None
-    assert not found.steady
+    assert found.uncached == {"data.a.c": NOTE}
 
 
 def test_nothing_is_known_at_first(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_json(kept: Verdicts, tmp_path: Path) -> None:
     (file,) = (tmp_path / "admitted").iterdir()
-    assert set(json.loads(file.read_text())) == {"problems", "modules", "costs", "reads"}
+    assert set(json.loads(file.read_text())) == {"problems", "modules", "costs", "reads", "uncached"}
 
 
 # The bundle that was in force last

@@ -29,7 +29,7 @@ class Played:
         for name, request in bundles.items():
             found = bundle(request=request)
             body = {"label": "", "digest": found.digest, "modules": dict(found.modules), "data": found.data}
-            header = {"load": name, "scope": scope, "settings": {}, "steady": False}
+            header = {"load": name, "scope": scope, "settings": {}, "uncached": {}}
             assert self.take(header, orjson.dumps(body)) is None
 
     def take(self, header: dict[str, Any], body: bytes = b"") -> Any:

@@ -1,0 +1,81 @@
+"""Recorded decisions on answers, decided anew by a candidate.
+
+What is kept is policy's input at the last decision on an answer. At the answer's head policy is shown the same without
+what only its body tells, so that input follows from it; at a finding, what it is shown differs from the last only by
+what was not found yet. What depends on the answer's text (its own patterns, a schema, a length) cannot be told again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from policies.engine import Moment
+from policies.errors import PolicyError
+from policies.reads import Reads, shows
+from policies.result import AnswerDecision, RequestDecision
+
+BY_TEXT: Final = ("blocked_pattern:", "too_long", "wrong_shape")
+"""Rules of refusals that the answer's own text broke, whatever was decided later."""
+TEXT: Final = "whether it is refused depends on the answer's text"
+
+Decide = Callable[[Moment, bytes], RequestDecision | AnswerDecision]
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """What a candidate says of a recorded answer: the rules that refuse it (none: it passes), and what it redacts."""
+
+    rules: tuple[str, ...]
+    detail: str
+    redact: Mapping[str, str]
+
+
+def decide_anew(document: bytes, decide: Decide, reads: Reads, *, found: bool) -> Anew:
+    """Decide at the head, at a finding where there was any (`found`), and at the end; the first refusal counts."""
+    last = orjson.loads(document)
+    redact: dict[str, str] = {}
+    for moment in (Moment.ANSWER_HEAD, *([Moment.FINDING] if found else []), Moment.ANSWER_END):
+        shown = _at_head(last) if moment is Moment.ANSWER_HEAD else dict(last)
+        shown.pop("phase", None)
+        if shows(reads, "phase"):
+            shown["phase"] = moment.value
+        try:
+            decision = decide(moment, orjson.dumps(shown))
+        except PolicyError as error:
+            return Anew(("policy_failed",), str(error), {})
+        if not decision.allow:
+            named = dict.fromkeys(reason.rule or "(no rule named)" for reason in decision.reasons)
+            return Anew(tuple(named) or ("(no reason)",), "; ".join(each.detail for each in decision.reasons), {})
+        if moment is not Moment.ANSWER_END:  # what it asks for then comes too late
+            redact.update(decision.redact)
+    return Anew((), "", redact)
+
+
+def left_out(record: Mapping[str, Any]) -> str:
+    """Why the answer of an outcome cannot be decided anew, as far as the record alone tells; empty where it can."""
+    if record.get("verdict") not in ("allowed", "blocked"):
+        return "the answer did not come to its end"
+    if not record.get("side"):
+        return "its input was not kept"
+    return ""
+
+
+def by_text(rules: tuple[str, ...]) -> bool:
+    """Whether a recorded refusal was for what the answer's text was."""
+    return any(rule.startswith(BY_TEXT) for rule in rules)
+
+
+def _at_head(last: Mapping[str, Any]) -> dict[str, Any]:
+    """The input at the head: nothing received, nothing found, no model named."""
+    shown = dict(last)
+    content, answer = shown.get("content"), shown.get("answer")
+    if isinstance(content, dict):
+        nothing = {"bytes": 0, "findings": {}}
+        shown["content"] = {name: nothing.get(name, value) for name, value in content.items()}
+    if isinstance(answer, dict) and "model" in answer:
+        shown["answer"] = {**answer, "model": ""}
+    return shown
