@@ -105,7 +105,7 @@ class Source:
 
     def _add_input(self, event: Event, record: Record, at: int) -> bool:
         """Add what policy was shown, or say that it is gone; False where it may still come."""
-        side = record.get("side") if record.get("kind") != "call.outcome" else None
+        side = record.get("side")
         kept = self._load(str(record.get("tenant", "")), side) if isinstance(side, str) and side else None
         if kept is not None:
             try:

@@ -33,7 +33,7 @@ decision := {"allow": count([1 | some i in numbers.range(1, 9000); some j in num
 
 
 def trial(name: str, request: str, scope: str = "") -> Trial:
-    return Trial(name, scope, Admission(bundle(request=request), (), {}, {}))
+    return Trial(name, scope, Admission(bundle(request=request), (), {}, {}, {}))
 
 
 FAILS = 'package cordon.request\ndecision := {"allow": true} if to_number(input.x) == 1\n'

@@ -62,10 +62,12 @@ def test_an_input_that_was_not_kept_is_gone_or_erased_is_said_to_be(world: World
         assert event["erased"] == ["/input"]
 
 
-def test_an_answers_input_is_never_kept(world: World) -> None:
-    world.log.put(records.outcome(LONG_AGO, 0, side=world.keep({"secret": 1})))
-    (event,) = world.events()
-    assert event["erased"] == ["/input"]
+def test_an_answer_has_the_input_of_its_last_decision_where_that_was_kept(world: World) -> None:
+    world.log.put(records.outcome(LONG_AGO, 0, side=world.keep({"phase": "answer_end"})))
+    world.log.put(records.outcome(LONG_AGO, 0))
+    kept, bare = world.events()
+    assert (kept["input"], "erased" in kept) == ({"phase": "answer_end"}, False)
+    assert ("input" in bare, bare["erased"]) == (False, ["/input"])
 
 
 def test_an_input_that_may_still_come_is_waited_for_in_its_place(world: World) -> None:
