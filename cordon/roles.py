@@ -122,6 +122,7 @@ async def play_control(life: Life) -> None:
         tenants=tuple(tenant.id for tenant in config.tenants),
         routes={route.id: tuple(endpoint.id for endpoint in route.endpoints) for route in config.routes},
         configured=lambda: read_bundle(config.policy),
+        policy=config.policy,
     )
     async with _measured(life), _connected(life) as client:
         await run_control(

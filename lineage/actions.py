@@ -280,6 +280,11 @@ def sign_in(stamp: Stamp, *, account: str, source: str) -> Record:
     }
 
 
+def read_input(stamp: Stamp, *, index: int, tenant: str, by: str) -> Record:
+    """The `admin.input_read` record: an operator has looked at the masked input of the call whose record is `index`."""
+    return stamp.head("admin.input_read") | {"index": index, "tenant": tenant, "by": _actor("by", by)}
+
+
 def sign_in_failed(stamp: Stamp, *, account: str, source: str, count: int, interval_ms: int) -> Record:
     """The `admin.sign_in_failed` record of one interval's failures of one source.
 

@@ -47,6 +47,7 @@ KINDS: Final[frozenset[str]] = frozenset(
         "admin.account_created",
         "admin.account_changed",
         "admin.signed_in",
+        "admin.input_read",
         "admin.sign_in_failed",
         "process.started",
         "process.stopped",

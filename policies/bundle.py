@@ -30,6 +30,8 @@ DELTA: Final = "patch.json"
 """The file that makes a bundle a delta: a list of changes to another one."""
 
 _DATA_READERS: Final = {"data.json": read_json, "data.yaml": read_yaml, "data.yml": read_yaml}
+DATA_FILES: Final = frozenset(_DATA_READERS)
+"""Names of files that hold data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from regorus import Engine
@@ -21,6 +21,7 @@ from policies.rego.names import Names
 from policies.rego.recursion import parts
 from policies.rego.rewriting import rewrite
 from policies.rego.tree import Module, Node, Rule, bodies, expressions, parse, references
+from policies.testing import Evaluation
 
 MOST_PROBES: Final = 2_000
 _PROBE: Final = "cordon_probe"
@@ -75,6 +76,20 @@ def explain(bundle: Bundle, rule: str, document: Mapping[str, Any], *, allowed: 
         paths, literals = _read(names, reached)
         changes = tuple(Search(engine, rule, document, bundle.data, paths, literals).run())
     return Explanation(fired, almost, changes)
+
+
+def told(evaluated: Evaluation, found: Explanation) -> dict[str, object]:
+    """A decision and its explanation as a JSON value."""
+    decision = evaluated.decision
+    return {
+        "allow": decision.allow,
+        "reasons": [reason.as_dict() for reason in decision.reasons],
+        "rule": evaluated.rule,
+        "revision": evaluated.revision,
+        "fired": [asdict(fired) for fired in found.fired],
+        "almost": [asdict(almost) for almost in found.almost],
+        "changes": [[asdict(change) | {"text": str(change)} for change in changes] for changes in found.changes],
+    }
 
 
 def _engine(modules: Sequence[Module], bundle: Bundle) -> Engine:

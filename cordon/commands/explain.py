@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
@@ -24,7 +23,7 @@ from policies.admission import admit_now
 from policies.bundle import Bundle, bundle_of_archive
 from policies.engine import Moment
 from policies.errors import BundleError
-from policies.explain import Almost, Explanation, Fired, explain
+from policies.explain import Almost, Explanation, Fired, explain, told
 from policies.settings import BundlePlace, Policy
 from policies.testing import Evaluation, evaluate_admitted
 
@@ -70,9 +69,9 @@ def explain_command(
     if admission.bundle is None:
         raise BundleError(admission.errors)
     evaluated = evaluate_admitted(admission.bundle, text, Moment(moment), settings)
-    told = explain(found, evaluated.rule, orjson.loads(text), allowed=evaluated.decision.allow)
+    explained = explain(found, evaluated.rule, orjson.loads(text), allowed=evaluated.decision.allow)
     notes = [] if call is None else list(_notes(call, evaluated.revision))
-    emit(_value(evaluated, told) | {"notes": notes}, "\n".join(_lines(evaluated, told, notes)), as_json)
+    emit(told(evaluated, explained) | {"notes": notes}, "\n".join(_lines(evaluated, explained, notes)), as_json)
     return 0 if evaluated.decision.allow else 1
 
 
@@ -123,7 +122,7 @@ def _notes(call: _Recorded, explained: str) -> Iterator[str]:
         yield f"the call was decided by revision {call.revision}, and this explains {explained}"
 
 
-def _lines(evaluated: Evaluation, told: Explanation, notes: Sequence[str]) -> Iterator[str]:
+def _lines(evaluated: Evaluation, explained: Explanation, notes: Sequence[str]) -> Iterator[str]:
     decision = evaluated.decision
     yield from (warned(note) for note in notes)
     yield good("allow") if decision.allow else bad("deny")
@@ -131,20 +130,20 @@ def _lines(evaluated: Evaluation, told: Explanation, notes: Sequence[str]) -> It
         yield f"  {printable(f'{reason.rule}: {reason.detail} {reason.fix}')}"
     yield ""
     yield f"Rules of revision {evaluated.revision} that hold:"
-    for fired in told.fired:
+    for fired in explained.fired:
         yield f"  {_place(fired)} = {_cut(fired.value)}"
-    if told.almost:
+    if explained.almost:
         yield ""
         yield "Rules that one condition alone keeps from holding:"
-        for almost in told.almost[:MOST_SHOWN]:
+        for almost in explained.almost[:MOST_SHOWN]:
             seen = "".join(f"; {name} is {_cut(value)}" for name, value in almost.seen.items())
             yield f"  {_place(almost)}: {_line(almost.condition)}{printable(seen)}"[:200]
-        if len(told.almost) > MOST_SHOWN:
-            yield f"  and {len(told.almost) - MOST_SHOWN} more (--json shows them)"
-    if told.changes:
+        if len(explained.almost) > MOST_SHOWN:
+            yield f"  and {len(explained.almost) - MOST_SHOWN} more (--json shows them)"
+    if explained.changes:
         yield ""
         yield "Each of these alone would have allowed it:"
-        yield from (f"  {printable(' and '.join(map(str, changes)))}" for changes in told.changes)
+        yield from (f"  {printable(' and '.join(map(str, changes)))}" for changes in explained.changes)
     elif not decision.allow:
         yield ""
         yield "No change of one or two places that was tried would have allowed it."
@@ -161,16 +160,3 @@ def _line(text: str) -> str:
 def _cut(value: object) -> str:
     text = printable("undefined" if value == "<undefined>" else orjson.dumps(value).decode())
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
-
-
-def _value(evaluated: Evaluation, told: Explanation) -> dict[str, object]:
-    decision = evaluated.decision
-    return {
-        "allow": decision.allow,
-        "reasons": [reason.as_dict() for reason in decision.reasons],
-        "rule": evaluated.rule,
-        "revision": evaluated.revision,
-        "fired": [asdict(fired) for fired in told.fired],
-        "almost": [asdict(almost) for almost in told.almost],
-        "changes": [[asdict(change) | {"text": str(change)} for change in changes] for changes in told.changes],
-    }

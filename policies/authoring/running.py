@@ -74,10 +74,17 @@ class Run:
 
 
 def run_tests(
-    bundle: Bundle, pattern: str = "", *, jobs: int | None = None, seconds: float = 5.0, coverage: bool = False
+    bundle: Bundle,
+    pattern: str = "",
+    *,
+    jobs: int | None = None,
+    seconds: float = 5.0,
+    coverage: bool = False,
+    apart: bool = True,
 ) -> Run:
     """Run the tests whose name has `pattern` in it, for at most `seconds` each.
 
+    `apart`: in sessions of their own, so that Ctrl-C leaves them to this process; else they end with its group.
     BundleError where the bundle cannot be evaluated, PolicyError where no process can be started.
     """
     prepared = prepare(bundle)
@@ -85,7 +92,7 @@ def run_tests(
     wanted = [test for test in chosen if not test.skipped and test.rule and not test.unsound]
     if jobs is None:
         jobs = min(os.cpu_count() or 1, -(-len(wanted) // WORTH_A_JOB))
-    work = _Work(prepared, wanted, seconds, coverage)
+    work = _Work(prepared, wanted, seconds, coverage, apart)
     work.run(max(1, min(jobs, MOST_JOBS, len(wanted))))
     results = [work.results.get(test) or _not_run(test) for test in chosen]
     return Run(tuple(results), measure(bundle.modules, work.lines) if coverage else None)
@@ -108,6 +115,7 @@ class _Work:
     tests: list[Test]
     seconds: float
     coverage: bool
+    apart: bool
     results: dict[Test, TestResult] = field(default_factory=dict)
     lines: dict[str, Lines] = field(default_factory=dict)
     failure: Exception | None = None
@@ -156,7 +164,7 @@ class _Work:
                 process.close()
 
     def _start(self) -> _Process:
-        process = _Process(self.prepared.setup() | {"coverage": self.coverage}, self._stop)
+        process = _Process(self.prepared.setup() | {"coverage": self.coverage}, self._stop, self.apart)
         with self._lock:
             merge(self.lines, process.lines)
         return process
@@ -165,7 +173,7 @@ class _Work:
 class _Process:
     """One worker process and its pipes."""
 
-    def __init__(self, setup: Mapping[str, Any], stop: threading.Event) -> None:
+    def __init__(self, setup: Mapping[str, Any], stop: threading.Event, apart: bool) -> None:
         self._stop = stop
         self._rest = b""
         self.lines: dict[str, list[list[int]]] = {}
@@ -175,7 +183,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "RUST_LIB_BACKTRACE": "0"},
-            start_new_session=True,  # Ctrl-C is for the parent, which ends its processes itself
+            start_new_session=apart,
         )
         answer = self._exchange(setup, _START_SECONDS)
         if answer is None or answer["problems"]:

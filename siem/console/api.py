@@ -23,7 +23,7 @@ from siem.console.errors import Invalid, NotFound, NotSignedIn
 from siem.console.status import log_state, processes
 
 PREFIX = "/api/v1"
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": s.Problem, "description": description}
     for status, description in (
         (401, "No session"),
@@ -36,7 +36,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 
-router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, responses=_PROBLEMS)
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, responses=PROBLEMS)
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Before = Annotated[int | None, Query(ge=0, description="log index; only what is older")]

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from lineage.errors import LineageError
-from siem.console import admin_pages, api, door_pages, error_pages, log_api, policy_pages, watch_pages
+from siem.console import admin_pages, api, door_pages, error_pages, log_api, playground_pages, policy_pages, watch_pages
 from siem.console.access import GuardedRoute
 from siem.console.deps import Deps
 from siem.console.errors import ConsoleError, Invalid, NotFound, NotSignedIn
@@ -23,7 +23,15 @@ from siem.console.problems import problem, unavailable, wants_page
 from siem.console.render import STATIC, Pages, pages, static_bytes
 
 _STATIC = static_bytes()
-_OF_PEOPLE = (api.router, door_pages.router, watch_pages.router, policy_pages.router, admin_pages.router)
+_OF_PEOPLE = (
+    api.router,
+    playground_pages.api_router,
+    playground_pages.pages_router,
+    door_pages.router,
+    watch_pages.router,
+    policy_pages.router,
+    admin_pages.router,
+)
 static = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 

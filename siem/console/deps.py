@@ -14,9 +14,11 @@ from lineage.reader import LogReader
 from lineage.side_place import SidePlace
 from policies.bundle import Bundle
 from policies.errors import BundleError, Problem
+from policies.settings import Policy
 from siem.console.accounts import Accounts
 from siem.console.journal import Journal
 from siem.console.operations import Operations
+from siem.console.playground import Playground
 from siem.console.rollouts import RolloutDesk
 from siem.console.sessions import Sessions
 from siem.console.sign_in import SignIn
@@ -31,12 +33,14 @@ def _no_bundle() -> Bundle:
 class Facts:
     """What the pages need of the configuration; `routes` maps a route's id to its endpoints' ids.
 
-    `configured` reads the configured policy bundle as it is now; BundleError where it cannot be had.
+    `configured` reads the configured policy bundle as it is now; BundleError where it cannot be had. `policy` are its
+    settings.
     """
 
     tenants: tuple[str, ...] = ()
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     configured: Callable[[], Bundle] = _no_bundle
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Deps:
     sign_in: SignIn
     operations: Operations
     rollouts: RolloutDesk
+    playground: Playground
     facts: Facts
 
 
@@ -70,6 +75,7 @@ def assemble(
     sessions = Sessions(
         state, longest_ms=int(settings.session_hours * 3_600_000), idle_ms=int(settings.idle_minutes * 60_000)
     )
+    place = SidePlace(data_dir, database)
     return Deps(
         settings=settings,
         data_dir=data_dir,
@@ -80,7 +86,8 @@ def assemble(
         sessions=sessions,
         sign_in=SignIn(accounts, sessions, journal),
         operations=Operations(journal, reader),
-        rollouts=RolloutDesk(journal, reader, SidePlace(data_dir, database), facts.configured),
+        rollouts=RolloutDesk(journal, reader, place, facts.configured),
+        playground=Playground(journal, place, facts.configured, facts.policy),
         facts=facts,
     )
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -20,6 +21,7 @@ from starlette.responses import HTMLResponse
 from siem.console.access import CSRF_FIELD
 from siem.console.roles import ROLES, Permission
 
+LONGEST_SHOWN: Final = 2_000
 HERE: Final = Path(__file__).parent
 STATIC: Final[Mapping[str, str]] = {
     "console.css": "text/css; charset=utf-8",
@@ -57,7 +59,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(moment=moment, clock=clock, left=left, grouped=grouped)
+        self._environment.filters.update(moment=moment, clock=clock, left=left, grouped=grouped, clipped=clipped)
         self._environment.globals.update(version=_version(), Permission=Permission, roles=ROLES, csrf_field=CSRF_FIELD)
 
     def page(self, request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -107,6 +109,12 @@ def left(until: int, now: int) -> str:
     if minutes < 48 * 60:
         return _both(minutes // 60, "h", minutes % 60, "min")
     return _both(hours // 24, "days", hours % 24, "h")
+
+
+def clipped(value: object) -> str:
+    """A text, or any other value as JSON, cut where it is longer than `LONGEST_SHOWN` characters."""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
 def grouped(number: int) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lineage.actions import LONGEST_CONTAINMENT_SECONDS, LONGEST_TEXT
+from policies.engine import Moment
 from siem.console.calls import Verdict
 
 Name = Annotated[str, Field(max_length=63)]
@@ -151,6 +152,32 @@ class Created(BaseModel):
 
 
 Stage = Literal["draft", "shadow", "canary", "live"]
+
+
+class TrialRequest(Asked):
+    """Files of a bundle to try on `input`, or on the masked input of the call whose log record is `record`."""
+
+    files: dict[Annotated[str, Field(max_length=200)], str] = Field(min_length=1, max_length=64)
+    input: dict[str, Any] | None = None
+    record: int | None = Field(None, ge=0, description="index of a call's intent, outcome or refusal")
+    moment: Moment = Field(
+        Moment.REQUEST, strict=False, description="when the decision is asked for; a record has its own"
+    )
+    tests: bool = False
+
+
+class Trial(Given):
+    """What came of it. `decision` has the result and its explanation; `coverage` the lines that no test evaluates."""
+
+    admitted: bool
+    revision: str
+    problems: list[dict[str, Any]]
+    input: dict[str, Any] | None = None
+    decision: dict[str, Any] | None = None
+    error: str = ""
+    tests: list[dict[str, Any]] | None = None
+    coverage: dict[str, list[int]] | None = None
+    covered: float | None = Field(None, description="percent of lines")
 
 
 class RolloutItem(Given):

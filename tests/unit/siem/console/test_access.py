@@ -12,7 +12,17 @@ from fastapi import APIRouter
 
 from lineage import actions
 from lineage.actions import Stamp
-from siem.console import admin_pages, api, app, door_pages, error_pages, log_api, policy_pages, watch_pages
+from siem.console import (
+    admin_pages,
+    api,
+    app,
+    door_pages,
+    error_pages,
+    log_api,
+    playground_pages,
+    policy_pages,
+    watch_pages,
+)
 from siem.console.access import ACCESS, Entry, GuardedRoute
 from siem.console.app import create_app
 from siem.console.roles import ROLES, Permission, permissions
@@ -40,6 +50,8 @@ def app_routes() -> set[tuple[str, str]]:
         door_pages.router,
         watch_pages.router,
         policy_pages.router,
+        playground_pages.api_router,
+        playground_pages.pages_router,
         admin_pages.router,
     )
     return {(method, route.path) for router in routers for route in router.routes for method in route.methods}
@@ -238,8 +250,8 @@ def test_each_role_gives_exactly_what_the_table_says():
         "viewer": {"VIEW"},
         "analyst": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE"},
         "approver": {"VIEW", "RELEASE", "APPROVE", "ROLLOUT"},
-        "policy_author": {"VIEW", "ROLLOUT"},
-        "admin": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE", "KEYS", "APPROVE", "ROLLOUT", "ACCOUNTS"},
+        "policy_author": {"VIEW", "TRY", "ROLLOUT"},
+        "admin": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE", "KEYS", "TRY", "APPROVE", "ROLLOUT", "ACCOUNTS"},
     }
     assert permissions(["viewer", "analyst"]) == ROLES["analyst"]
     assert permissions(["root", "*", ""]) == frozenset()
