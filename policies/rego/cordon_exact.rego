@@ -29,3 +29,13 @@ multiplied(xs) := whole(product(xs)) if {
 		small(x) == x
 	}
 }
+
+parsed_uuid(x) := parts if {
+	parts := uuid.parse(x)
+	parts != null
+}
+
+subset(x, y) := y - x == set() if {
+	is_set(x)
+	is_set(y)
+} else := object.subset(x, y)

@@ -25,6 +25,8 @@ Bound = Literal["small", "large", ""]
 _SMALL: Final = frozenset({"count", "indexof", "strings.count", "floor", "ceil"})
 _LARGE: Final = frozenset({"time.now_ns", "time.parse_rfc3339_ns", "time.add_date", "sum", "product", "round"})
 _ROUNDING: Final = frozenset({"floor", "ceil", "round"})
+_GUARDED: Final = {"object.subset": "subset", "product": "multiplied", "sum": "total", "uuid.parse": "parsed_uuid"}
+_COUNTED: Final = _ROUNDING | {"count"} | _GUARDED.keys()
 _COLLECTIONS: Final = frozenset({"Array", "Set", "Object", "ArrayCompr", "SetCompr", "ObjectCompr", "BinExpr"})
 _GIVES_COLLECTION: Final = frozenset(
     {
@@ -132,7 +134,7 @@ class _Rewriter:
     def call(self, node: Node) -> None:
         """Guard counting and adding up; see that a quotient about to be rounded may be a fraction."""
         function, name = self._names.called(self._module, node)
-        if function is not None or len(node["params"]) != 1:
+        if function is not None or name not in _COUNTED:
             return
         argument = node["params"][0]
         kind, inner = next(iter(argument.items()))
@@ -140,8 +142,8 @@ class _Rewriter:
             self._rounded.add(id(inner))
         elif name == "count" and not self._is_collection(argument):
             self._rename(node, "size")
-        elif name in ("sum", "product"):
-            self._rename(node, "total" if name == "sum" else "multiplied")
+        elif name in _GUARDED:
+            self._rename(node, _GUARDED[name])
 
     def _rename(self, node: Node, guard: str) -> None:
         name = next(iter(node["fcn"].values()))["span"]

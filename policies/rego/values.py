@@ -16,9 +16,7 @@ from typing import Final, NoReturn
 from urllib.parse import quote_plus
 
 from policies.numbers import LARGEST, exact
-from policies.rego.checks import MAX_ITEMS, text, whole
-
-MAX_DEPTH: Final = 64
+from policies.rego.checks import MAX_DEPTH, MAX_ITEMS, text, whole
 
 
 def floor(value: object) -> int:
@@ -230,8 +228,13 @@ def base64_is_valid(value: object) -> bool:
 
 def base64url_decode(value: object) -> str:
     """`base64url.decode`: the URL alphabet, with or without padding."""
+    return base64url_bytes(value).decode()
+
+
+def base64url_bytes(value: object) -> bytes:
+    """The bytes of `base64url.decode`, which need not be text."""
     written = re.sub(r"[\r\n]", "", text(value))
-    return _decoded(written if "=" in written else written + "=" * (-len(written) % 4), b"-_")
+    return _bytes(written if "=" in written else written + "=" * (-len(written) % 4), b"-_")
 
 
 def _decoded(written: str, alphabet: bytes) -> str:
