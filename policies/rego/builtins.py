@@ -76,7 +76,7 @@ NATIVE: Final[dict[str, int]] = {
 """By name: the number of arguments."""
 
 ARITY: Final[dict[str, int]] = NATIVE | {
-    name: arguments for name, (arguments, _) in EXACT.items() if name != "cordon_length"
+    name: arguments for name, (arguments, _) in EXACT.items() if not name.startswith("cordon_")
 }
 """All builtins that a bundle may call, with their number of arguments."""
 

@@ -39,3 +39,16 @@ subset(x, y) := y - x == set() if {
 	is_set(x)
 	is_set(y)
 } else := object.subset(x, y)
+
+holds(k, v, c) if {
+	is_object(c)
+	c[k] == v
+} else if {
+	is_array(c)
+	is_number(k)
+	c[k] == v
+} else if {
+	is_set(c)
+	k == v
+	k in c
+} else := false

@@ -9,7 +9,7 @@ from typing import Final
 
 from regorus import Engine
 
-from policies.rego import cidrs, documents, network, regexes, tokens, units, uris, uuids, values
+from policies.rego import cidrs, documents, network, regexes, signing, tokens, units, uris, uuids, values
 from policies.rego import text as texts
 from policies.rego.checks import text
 
@@ -31,8 +31,11 @@ EXACT: Final[dict[str, tuple[int, Callable[..., object]]]] = {
     "base64.decode": (1, values.base64_decode),
     "base64.is_valid": (1, values.base64_is_valid),
     "base64url.decode": (1, values.base64url_decode),
+    "bits.lsh": (2, values.shifted_left),
+    "bits.rsh": (2, values.shifted_right),
     "ceil": (1, values.ceil),
     "cordon_length": (1, texts.length),
+    "cordon_template": (1, values.template),
     "crypto.hmac.equal": (2, _hmac_equal),
     "crypto.hmac.md5": (2, _hmac("md5")),
     "crypto.hmac.sha1": (2, _hmac("sha1")),
@@ -49,6 +52,8 @@ EXACT: Final[dict[str, tuple[int, Callable[..., object]]]] = {
     "indexof_n": (2, texts.indexof_n),
     "io.jwt.decode": (1, tokens.decode),
     "io.jwt.decode_verify": (2, tokens.decode_verify),
+    "io.jwt.encode_sign": (3, signing.encode_sign),
+    "io.jwt.encode_sign_raw": (3, signing.encode_sign_raw),
     "json.filter": (2, documents.json_filter),
     "json.is_valid": (1, values.json_is_valid),
     "json.marshal": (1, values.json_marshal),

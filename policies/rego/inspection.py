@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -16,6 +17,7 @@ from policies.rego.negation import check_every, check_negation
 from policies.rego.outputs import output_calls
 from policies.rego.recursion import check_recursion, parts
 from policies.rego.regexes import _compiled, plain_glob
+from policies.rego.spelling import WORD
 from policies.rego.tree import Module, Node, Rule, expressions, path_of, references, statements
 from policies.rego.values import plain_format
 
@@ -28,6 +30,11 @@ _IMPORTS: Final = frozenset(
         *(("future", "keywords", word) for word in ("in", "every", "if", "contains")),
     }
 )
+_PATTERN: Final = frozenset(
+    {"Var", "String", "RawString", "Number", "Bool", "True", "False", "Null", "Array", "Object", "Set"}
+)
+"""What the arguments in a function's head are made of."""
+_MOMENT: Final = re.compile("[0-9]{1,18}|[1-8][0-9]{18}")
 _REGEX_ARGUMENT: Final = {
     "regex.match": 0,
     "regex.split": 0,
@@ -44,12 +51,12 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
         problems += [*_module(module), *check_negation(module), *check_every(module), *check_imports(names, module)]
         for rule in module.rules:
             problems += _head(module, rule)
-        outputs = output_calls(names, module)
+        outputs, moments = output_calls(names, module), set(_moments(names, module))
         for kind, node in expressions(module.tree["rules"]):
             if kind == "Call":
                 problems += _call(names, module, node, len(node["params"]) - (id(node) in outputs))
             else:
-                problems += _expression(module, kind, node)
+                problems += _expression(module, kind, node) if id(node) not in moments else ()
         problems += _references(names, module)
         problems += _mocks(names, module, data)
     return sorted(set(problems))
@@ -79,15 +86,15 @@ def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
         if not rule.open and (names.below(path) or any(package[: len(path)] == path for package in names.packages)):
             message = f"{'.'.join(path)} is a rule, and other rules or packages lie below it"
             yield module.problem(rule.node, "conflict", message, "rename one of them")
-        shapes = {(each.function, len(_arguments(each))) for _, each in found if not each.default}
+        shapes = {(each.function, len(_arguments(each))) for _, each in found if each.function or not each.default}
         if len(shapes) > 1:
             message = f"{'.'.join(path)} is defined in different ways (number of arguments)"
             yield found[-1][0].problem(found[-1][1].node, "conflict", message, "rename one of them")
 
 
 def _arguments(rule: Rule) -> list[Node]:
-    head: Mapping[str, list[Node]] = next(iter(rule.node["head"].values())) if "head" in rule.node else {}
-    return head.get("args", [])
+    head: Mapping[str, list[Node]] = next(iter(rule.node["head"].values())) if "head" in rule.node else rule.node
+    return head.get("args") or []
 
 
 def _in_data(path: tuple[str, ...], data: object) -> bool:
@@ -107,9 +114,12 @@ def _head(module: Module, rule: Rule) -> Iterator[Problem]:
     if None in path[:-1] or (rule.open and (rule.kind in ("Set", "Func"))):
         message = "a variable in the middle of a rule's head is not evaluated here as OPA does it"
         yield module.problem(rule.node, "head", message, "put the variable last, or " + OPA_SERVER)
+    if any(kind not in _PATTERN for kind, _ in expressions(head.get("args") or [])):
+        message = "an argument that is computed in the head is not evaluated here as OPA does it"
+        yield module.problem(rule.node, "head", message, "name it by a variable, and compare in the body")
     if rule.default:
-        if rule.node["args"]:
-            message = "default functions are not evaluated here as OPA does it"
+        if head.get("args") and len(rule.path) != len(module.package) + 1:
+            message = "the default of a function with a dotted name is not evaluated here as OPA does it"
             yield module.problem(rule.node, "default", message, "end the function's chain with `else`")
         if any(
             kind in ("Var", "Call", "ArrayCompr", "SetCompr", "ObjectCompr")
@@ -126,9 +136,18 @@ def _expression(module: Module, kind: str, node: Node) -> Iterator[Problem]:
             yield module.problem(
                 node, "number", f"the number {text[:40]} cannot be compared exactly", "keep it within 2^53"
             )
-    elif kind == "Membership" and node["key"] is not None:
-        message = "`key, value in` is not evaluated here as OPA does it"
-        yield module.problem(node, "membership", message, "write collection[key] == value")
+
+
+def _moments(names: Names, module: Module) -> Iterator[int]:
+    """The identities of numbers that io.jwt.decode_verify takes as a time, which it reads as OPA does in any size."""
+    for kind, node in expressions(module.tree["rules"]):
+        if kind != "Call" or names.called(module, node) != (None, "io.jwt.decode_verify") or len(node["params"]) < 2:
+            continue
+        fields = next((field["fields"] for name, field in expressions(node["params"][1]) if name == "Object"), [])
+        for _, key, value in fields:
+            number = value.get("Number")
+            if number and key.get("String", {}).get("value") == "time" and _MOMENT.fullmatch(module.source(number)):
+                yield id(number)
 
 
 def _call(names: Names, module: Module, node: Node, count: int) -> Iterator[Problem]:
@@ -138,10 +157,12 @@ def _call(names: Names, module: Module, node: Node, count: int) -> Iterator[Prob
         rule = names.rules[function][0][1]
         if not rule.function:
             yield module.problem(node, "call", f"{name} is a rule, not a function", "leave the arguments out")
-        elif len(_arguments(rule)) != count and not rule.default:
+        elif len(_arguments(rule)) != count:
             yield module.problem(
                 node, "call", f"{name} takes {len(_arguments(rule))} arguments, not {count}", "correct the call"
             )
+        return
+    if name == "cordon_template" and module.respelled:
         return
     if name not in ARITY:
         message, remedy = refusal(name)
@@ -181,7 +202,7 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
             yield module.problem(literal, "format", message, "use %v, or " + OPA_SERVER)
     elif name == "glob.match":
         if not plain_glob(value):
-            message = "glob.match is evaluated here only with text, * and **"
+            message = "glob.match is evaluated here only with text, *, **, ?, [a-z], [!ab] and {texts,of,it}"
             yield module.problem(literal, "glob", message, "use regex.match, or " + OPA_SERVER)
     else:
         try:
@@ -201,11 +222,20 @@ def _references(names: Names, module: Module) -> Iterator[Problem]:
         if not absolute or absolute[0] != "data":
             continue
         static = known(absolute)
+        if any(static[: len(word)] == word for word in _words(names)):
+            message = f"{'.'.join(static)} is a rule that is called like a keyword, and is read in two ways"
+            yield module.problem(node, "keyword", message, "rename the rule")
         if static == ("data",) or (names.below(static) and static not in names.rules):
             message = f"{'.'.join(static)} is a package; reading it as a value is not evaluated here as OPA does it"
             yield module.problem(node, "package", message, "name the rules one by one, or " + OPA_SERVER)
         elif any(rule.function for _, rule in names.rules.get(static, ())) and len(static) == len(absolute):
             yield module.problem(node, "call", f"{'.'.join(static)} is a function", "call it with arguments")
+
+
+def _words(names: Names) -> set[tuple[str, ...]]:
+    """The true paths of rules that are called like a keyword (spelling.py has given them other names)."""
+    found = ((rule.path, len(module.package)) for module in names.modules for rule in module.rules)
+    return {(*path[:at], path[at].removeprefix(WORD)) for path, at in found if path[at].startswith(WORD)}
 
 
 def _mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:

@@ -25,6 +25,10 @@ ALGORITHMS: Final = frozenset(
 Public = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | bytes
 """A public key, or the bytes of a shared secret."""
 
+Signer = rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | bytes
+"""What signs the same way each time; elliptic curves do not."""
+
+_SIGNING_MEMBERS: Final = frozenset({"kty", "k", "alg", "kid", "n", "e", "d", "p", "q", "dp", "dq", "qi", "crv", "x"})
 _MOST_KEYS: Final = 32
 _PEM: Final = re.compile(
     r"-----BEGIN (?P<type>CERTIFICATE|PUBLIC KEY)-----\n(?:[A-Za-z0-9+/]{1,76}\n)*[A-Za-z0-9+/]{0,76}={0,2}\n"
@@ -75,6 +79,30 @@ def _keys(document: object) -> list[Key]:
             raise ValueError("an algorithm that is not known here")
         found.append(Key(_public(entry), algorithm, text(entry.get("kid", ""))))
     return found
+
+
+def read_signer(document: object) -> tuple[Signer, str]:
+    """The first private key or secret of a JWK or JWK Set, and the algorithm it says it is for."""
+    if isinstance(document, dict) and isinstance(document.get("keys"), list):
+        document = document["keys"][0]
+    if not isinstance(document, dict) or not document.keys() <= _SIGNING_MEMBERS:
+        raise ValueError("not a JSON Web Key that is read here for signing")
+    return _signer(document), text(document.get("alg", ""))
+
+
+def _signer(entry: Mapping[str, object]) -> Signer:
+    if entry.get("kty") == "oct" and entry.get("k"):
+        return base64url_bytes(entry["k"])
+    if entry.get("kty") == "RSA":
+        public = rsa.RSAPublicNumbers(_number(entry["e"]), _number(entry["n"]))
+        _checked(public.public_key())
+        parts = (_number(entry[name]) for name in ("p", "q", "d", "dp", "dq", "qi"))
+        return rsa.RSAPrivateNumbers(*parts, public).private_key()
+    if entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519":
+        key = ed25519.Ed25519PrivateKey.from_private_bytes(base64url_bytes(entry["d"]))
+        if key.public_key().public_bytes_raw() == base64url_bytes(entry["x"]):
+            return key
+    raise ValueError("a key that is not read here for signing")
 
 
 def _public(entry: Mapping[str, object]) -> Public:

@@ -25,7 +25,7 @@ from policies.rego.checks import text
 from policies.rego.keys import Key, Public, read_keys
 from policies.rego.values import base64url_bytes, json_unmarshal
 
-_HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
+HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
     "256": hashes.SHA256,
     "384": hashes.SHA384,
     "512": hashes.SHA512,
@@ -113,7 +113,7 @@ def _by_keys(keys: tuple[Key, ...], header: Mapping[str, str], holds: Callable[[
 
 def _holds(algorithm: str, key: Public, token: Token) -> bool:
     """Whether the signature is the key's. A key of another kind does not fit, as in OPA."""
-    digest = _HASHES.get(algorithm[2:], hashes.SHA256)()
+    digest = HASHES.get(algorithm[2:], hashes.SHA256)()
     try:
         if algorithm[:2] in ("RS", "PS") and isinstance(key, rsa.RSAPublicKey):
             salted = padding.PSS(padding.MGF1(digest), padding.PSS.AUTO)
@@ -154,7 +154,7 @@ def decode_verify(value: object, constraints: object) -> list[object]:
 def _holds_exactly(algorithm: str, key: Public, token: Token) -> bool:
     """As `_holds`, with what OPA's other library demands here: the curve of the algorithm, and the salt's length."""
     if algorithm not in ("EdDSA", "none") and (
-        algorithm[:2] not in ("RS", "PS", "ES", "HS") or algorithm[2:] not in _HASHES
+        algorithm[:2] not in ("RS", "PS", "ES", "HS") or algorithm[2:] not in HASHES
     ):
         raise ValueError("an algorithm that is not known here")
     if not _holds(algorithm, key, token):
@@ -164,7 +164,7 @@ def _holds_exactly(algorithm: str, key: Public, token: Token) -> bool:
         if bits != _CURVE_BITS[algorithm] or len(token.signature) != 2 * ((bits + 7) // 8):
             raise ValueError("a signature on another curve")
     elif algorithm[:2] == "PS":
-        digest = _HASHES[algorithm[2:]]()
+        digest = HASHES[algorithm[2:]]()
         assert isinstance(key, rsa.RSAPublicKey)
         salted = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
         key.verify(token.signature, token.signed, salted, digest)

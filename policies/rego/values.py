@@ -31,6 +31,21 @@ def ceil(value: object) -> int:
     return 1 if -1 < number < 0 else math.ceil(number)
 
 
+def shifted_left(value: object, by: object) -> int:
+    """`bits.lsh`, within 2^53."""
+    number, places = whole(value), whole(by)
+    if places < 0 or (number and places > 53) or abs(number << min(places, 53)) > LARGEST:
+        raise ValueError("a negative shift, or a result beyond 2^53")
+    return number << min(places, 53)
+
+
+def shifted_right(value: object, by: object) -> int:
+    """`bits.rsh`."""
+    if whole(by) < 0:
+        raise ValueError("a negative shift")
+    return whole(value) >> min(whole(by), 64)
+
+
 def _number(value: object) -> int | float:
     if type(value) is int or (type(value) is float and abs(value) <= LARGEST):
         return value
@@ -194,7 +209,22 @@ def _written(value: object, depth: int) -> Iterator[str]:
         items = (("", item) for item in _sorted_texts(value))
         yield from _joined("{", items, "}", depth) if value else ("set()",)
     else:
-        yield _quoted(value) if isinstance(value, str) else repr(value) if type(value) is float else _scalar(value)
+        yield _quoted(value) if isinstance(value, str) else _scalar(value)
+
+
+def template(parts: object) -> str:
+    """A template string: texts, and for each expression an array of its value, empty where it is undefined."""
+    if type(parts) is not list:
+        raise TypeError("an array is expected")
+    return text("".join(part if type(part) is str else _filled(part) for part in parts))
+
+
+def _filled(part: object) -> str:
+    if type(part) is not list or len(part) > 1:
+        raise ValueError("an expression of a template has more than one value")
+    if not part:
+        return "<undefined>"
+    return part[0] if type(part[0]) is str else "".join(_written(part[0], 0))
 
 
 def _joined(begin: str, items: Iterable[tuple[str, object]], end: str, depth: int) -> Iterator[str]:
