@@ -145,7 +145,7 @@ def _compare(case: dict[str, Any], got: Any) -> tuple[str, str]:
 
 
 def _plain(query: str) -> str:
-    found = re.fullmatch(r"(data(?:\.\w+)+) = [a-z]+", query)
+    found = re.fullmatch(r"(data(?:\.\w+)+) = (?!input\b)[a-z]+", query)
     return found[1] if found else ""
 
 
@@ -154,7 +154,7 @@ def _entry(query: str) -> str:
     if path:
         return f"package cordon_case\n\nresult := {path}\n"
     names = sorted(set(re.findall(r"\b([a-z_]+) ?=(?!=)|= ([a-z_]+)\b|, ([a-z])\)|\[([a-z])\]", query)))
-    variables = sorted({name for group in names for name in group if name} - {"data", "input", "true"})
+    variables = sorted({name for group in names for name in group if name} - {"data", "input", "true", "false"})
     pairs = ", ".join(f'"{name}": {name}' for name in variables)
     return f"package cordon_case\n\nresult := [b | {query}; b := {{{pairs}}}]\n"
 

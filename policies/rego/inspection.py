@@ -11,6 +11,7 @@ import re2
 from policies.errors import Problem
 from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
+from policies.rego.extents import called_nodes, is_extent, readable
 from policies.rego.imports import check_imports
 from policies.rego.names import Names, known
 from policies.rego.negation import check_every, check_negation
@@ -57,7 +58,7 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
                 problems += _call(names, module, node, len(node["params"]) - (id(node) in outputs))
             else:
                 problems += _expression(module, kind, node) if id(node) not in moments else ()
-        problems += _references(names, module)
+        problems += _references(names, module, data)
         problems += _mocks(names, module, data)
     return sorted(set(problems))
 
@@ -213,8 +214,8 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
             )
 
 
-def _references(names: Names, module: Module) -> Iterator[Problem]:
-    called = {id(node) for node in _called_nodes(module)}
+def _references(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:
+    called = {id(node) for node in called_nodes(module)}
     for path, node in references([parts(rule.node) for rule in module.rules]):
         if id(node) in called:
             continue
@@ -225,7 +226,7 @@ def _references(names: Names, module: Module) -> Iterator[Problem]:
         if any(static[: len(word)] == word for word in _words(names)):
             message = f"{'.'.join(static)} is a rule that is called like a keyword, and is read in two ways"
             yield module.problem(node, "keyword", message, "rename the rule")
-        if static == ("data",) or (names.below(static) and static not in names.rules):
+        if static == ("data",) or (is_extent(names, static) and not readable(names, module, path, absolute, data)):
             message = f"{'.'.join(static)} is a package; reading it as a value is not evaluated here as OPA does it"
             yield module.problem(node, "package", message, "name the rules one by one, or " + OPA_SERVER)
         elif any(rule.function for _, rule in names.rules.get(static, ())) and len(static) == len(absolute):
@@ -252,9 +253,3 @@ def _mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator
                 yield module.problem(
                     node, "with_data", message, "give the rule what it needs as an argument, or " + OPA_SERVER
                 )
-
-
-def _called_nodes(module: Module) -> Iterator[Node]:
-    for kind, node in expressions(module.tree["rules"]):
-        if kind == "Call":
-            yield next(iter(node["fcn"].values()))
