@@ -27,7 +27,6 @@ NATIVE: Final[dict[str, int]] = {
     "contains": 2,
     "count": 1,
     "endswith": 2,
-    "format_int": 2,
     "graph.reachable": 2,
     "hex.decode": 1,
     "hex.encode": 1,

@@ -52,3 +52,13 @@ holds(k, v, c) if {
 	k == v
 	k in c
 } else := false
+
+ordered(x) := x if {
+	not is_set(x)
+	not is_array(x)
+	not is_object(x)
+} else := x if {
+	every part in [found | walk(x, [_, found])] {
+		not is_set(part)
+	}
+} else := to_number("a set in a comparison of order")

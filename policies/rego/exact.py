@@ -45,6 +45,7 @@ EXACT: Final[dict[str, tuple[int, Callable[..., object]]]] = {
     "crypto.sha1": (1, _hash("sha1")),
     "crypto.sha256": (1, _hash("sha256")),
     "floor": (1, values.floor),
+    "format_int": (2, values.format_int),
     "glob.match": (3, regexes.glob_match),
     "glob.quote_meta": (1, regexes.glob_quote_meta),
     "graph.reachable_paths": (2, documents.reachable_paths),

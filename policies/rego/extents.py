@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 
 from policies.rego.edits import Edit, outermost
 from policies.rego.imports import declared
-from policies.rego.names import Names
+from policies.rego.mocks import mocks
+from policies.rego.names import Names, in_data
 from policies.rego.recursion import parts
-from policies.rego.tree import Module, Node, Path, expressions, path_of, references, statements
+from policies.rego.tree import Module, Node, Path, expressions, path_of, references
 
 
 def called_nodes(module: Module) -> Iterator[Node]:
@@ -31,7 +32,7 @@ def is_extent(names: Names, path: tuple[str, ...]) -> bool:
 def readable(names: Names, module: Module, written: Path, absolute: Path, data: Mapping[str, object]) -> bool:
     """Whether a reference to an extent can be written as an object: all steps known, nothing else has a say in it."""
     path = tuple(step for step in absolute if step is not None)
-    if len(path) != len(absolute) or len(path) < 2 or _given(path[1:], data):
+    if len(path) != len(absolute) or len(path) < 2 or in_data(path[1:], data):
         return False
     if written[0] != "data" and written[0] in {name for name, _ in declared(module)}:
         return False
@@ -43,23 +44,9 @@ def readable(names: Names, module: Module, written: Path, absolute: Path, data: 
     return not any(mock[: len(path)] == path[: len(mock)] for mock in _mocked(names))
 
 
-def _given(path: tuple[str, ...], data: object) -> bool:
-    for step in path:
-        if not isinstance(data, Mapping):
-            return True
-        if step not in data:
-            return False
-        data = data[step]
-    return True
-
-
-def _mocked(names: Names) -> Iterator[tuple[str | None, ...]]:
-    for module in names.modules:
-        for statement in statements(module.tree["rules"]):
-            for node in statement.get("with_mods", ()):
-                target = names.resolve(module, path_of(node["refr"]))
-                if target[:1] == ("data",):
-                    yield target
+def _mocked(names: Names) -> Iterator[Path]:
+    targets = (names.resolve(module, path_of(mock["refr"])) for module in names.modules for mock in mocks(module))
+    return (target for target in targets if target[:1] == ("data",))
 
 
 def write_objects(names: Names, module: Module) -> list[Edit]:

@@ -13,13 +13,14 @@ from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
 from policies.rego.extents import called_nodes, is_extent, readable
 from policies.rego.imports import check_imports
-from policies.rego.names import Names, known
+from policies.rego.mocks import check_mocks, mocks
+from policies.rego.names import Names, in_data, known
 from policies.rego.negation import check_every, check_negation
 from policies.rego.outputs import output_calls
 from policies.rego.recursion import check_recursion, parts
 from policies.rego.regexes import _compiled, plain_glob
 from policies.rego.spelling import WORD
-from policies.rego.tree import Module, Node, Rule, expressions, path_of, references, statements
+from policies.rego.tree import Module, Node, Rule, expressions, path_of, references
 from policies.rego.values import plain_format
 
 RESERVED: Final = ("data", "cordon_exact")
@@ -59,7 +60,7 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
             else:
                 problems += _expression(module, kind, node) if id(node) not in moments else ()
         problems += _references(names, module, data)
-        problems += _mocks(names, module, data)
+        problems += check_mocks(names, module, data)
     return sorted(set(problems))
 
 
@@ -81,7 +82,7 @@ def _module(module: Module) -> Iterator[Problem]:
 def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
     for path, found in names.rules.items():
         module, rule = found[0]
-        if _in_data(path[1:], data):
+        if in_data(path[1:], data):
             message = f"the data of the bundle has a value at {'.'.join(path)} as well, which would replace the rule"
             yield module.problem(rule.node, "conflict", message, "rename the rule, or take the value out of the data")
         if not rule.open and (names.below(path) or any(package[: len(path)] == path for package in names.packages)):
@@ -96,17 +97,6 @@ def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
 def _arguments(rule: Rule) -> list[Node]:
     head: Mapping[str, list[Node]] = next(iter(rule.node["head"].values())) if "head" in rule.node else rule.node
     return head.get("args") or []
-
-
-def _in_data(path: tuple[str, ...], data: object) -> bool:
-    """Whether data has a value at a rule's path, or something else than an object on the way to it."""
-    for step in path:
-        if not isinstance(data, Mapping):
-            return True
-        if step not in data:
-            return False
-        data = data[step]
-    return True
 
 
 def _head(module: Module, rule: Rule) -> Iterator[Problem]:
@@ -216,6 +206,7 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
 
 def _references(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:
     called = {id(node) for node in called_nodes(module)}
+    called |= {id(next(iter(part.values()))) for mock in mocks(module) for part in (mock["refr"], mock["as"])}
     for path, node in references([parts(rule.node) for rule in module.rules]):
         if id(node) in called:
             continue
@@ -237,19 +228,3 @@ def _words(names: Names) -> set[tuple[str, ...]]:
     """The true paths of rules that are called like a keyword (spelling.py has given them other names)."""
     found = ((rule.path, len(module.package)) for module in names.modules for rule in module.rules)
     return {(*path[:at], path[at].removeprefix(WORD)) for path, at in found if path[at].startswith(WORD)}
-
-
-def _mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:
-    """Replacing functions is for tests; the guards and the builtins that are done here would be replaced unseen."""
-    for statement in statements(module.tree["rules"]):
-        for node in statement.get("with_mods", ()):
-            target = names.resolve(module, path_of(node["refr"]))
-            function = any(rule.function for _, rule in names.rules.get(known(target), ()))
-            if target[:1] not in (("input",), ("data",)) or function:
-                message = "replacing a function by `with` is not evaluated here as OPA does it"
-                yield module.problem(node, "with", message, "replace input or data instead, or " + OPA_SERVER)
-            elif target[:1] == ("data",) and _in_data(known(target)[1:], data):
-                message = "replacing the bundle's own data by `with` is not evaluated here as OPA does it"
-                yield module.problem(
-                    node, "with_data", message, "give the rule what it needs as an argument, or " + OPA_SERVER
-                )

@@ -83,6 +83,14 @@ def numbers_range_step(first: object, last: object, step: object) -> list[int]:
     return list(range(begin, end + 1, by) if begin <= end else range(begin, end - 1, -by))
 
 
+def format_int(value: object, base: object) -> str:
+    """`format_int`: what is behind the point is dropped; base 2, 8, 10 or 16."""
+    code = {2: "b", 8: "o", 10: "d", 16: "x"}.get(whole(base))
+    if code is None:
+        raise ValueError("the base is 2, 8, 10 or 16")
+    return format(math.trunc(_number(value)), code)
+
+
 def json_unmarshal(value: object) -> object:
     """`json.unmarshal`; numbers that would be rounded are errors."""
 
