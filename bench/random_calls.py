@@ -125,6 +125,7 @@ GLOBS: Final = (
 )
 NUMBERS: Final = (0, 1, -1, 2, 3, 7, 255, 2**40, 2**53 - 1, -(2**53), 0.5, -0.5, 2.5, -2.5, 1e-7)
 MOMENTS: Final = (0, 1_700_000_000_000_000_000, 1_672_531_199_000_000_000)
+AT_ONCE: Final = 1_000
 OPERATORS: Final = ("==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "|", "&", "in")
 PATHS: Final = ("a", "a/b", "/c", "a/0", "x/y", "a~1b", "", "b/1/a", "/")
 PATTERN_FIRST: Final = frozenset({"regex.match", "regex.split", "regex.find_n", "regex.is_valid"}) | {
@@ -314,6 +315,13 @@ def sources(seed: int, calls: int) -> list[str]:
 
 def compare(opa: Path, expressions: list[str]) -> Outcome:
     """Evaluate all expressions in both engines."""
+    outcome = Outcome()
+    for at in range(0, len(expressions), AT_ONCE):
+        _compare(opa, expressions[at : at + AT_ONCE], outcome)
+    return outcome
+
+
+def _compare(opa: Path, expressions: list[str], outcome: Outcome) -> None:
     head = "package t\n\nas_is(x) := x\n"
     text = head + "".join(f"r{place} := {each}\n" for place, each in enumerate(expressions))
     with tempfile.TemporaryDirectory() as folder:
@@ -327,7 +335,6 @@ def compare(opa: Path, expressions: list[str]) -> Outcome:
     if problems:
         raise ValueError(problems[0])
     engine = build(make_bundle({file: each.encode() for file, each in texts.items()}))
-    outcome = Outcome()
     for place, expression in enumerate(expressions):
         try:
             got = json.loads(engine.clone().eval_rule_as_json(f"data.t.r{place}"))
@@ -340,7 +347,6 @@ def compare(opa: Path, expressions: list[str]) -> Outcome:
             outcome.equal += 1
         else:
             outcome.different.append((expression, got, want))
-    return outcome
 
 
 def plain(value: Any) -> str:

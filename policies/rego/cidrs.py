@@ -114,7 +114,7 @@ def _written(ranges: list[_Range], bits: int) -> Iterator[str]:
             yield written
             continue
         kind = IPv4Address if bits == 32 else IPv6Address
-        found = [str(each) for each in summarize_address_range(kind(first), kind(last))]  # type: ignore[type-var]
+        found = [str(each) for each in summarize_address_range(kind(first), kind(last))]
         if bits == 128 and first >> 120 == 0 and (len(found) > 1 or first):
             raise ValueError("OPA does not merge the first addresses of IPv6 as it does others")
         yield from found

@@ -97,14 +97,11 @@ EXACT: Final[dict[str, tuple[int, Callable[..., object]]]] = {
     "urlquery.encode": (1, values.urlquery_encode),
     "urlquery.encode_object": (1, uris.query_encode),
     "uuid.parse": (1, uuids.parse),
-} | {
-    **{f"io.jwt.verify_hs{size}": (2, tokens.verifies_hmac(size)) for size in ("256", "384", "512")},
-    **{
-        f"io.jwt.verify_{name.lower()}": (2, tokens.verifies(name))
-        for name in ("EdDSA", *(kind + size for kind in ("RS", "PS", "ES") for size in ("256", "384", "512")))
-    },
 }
 """By name: the number of arguments, and the function."""
+
+EXACT.update((f"io.jwt.verify_hs{size}", (2, tokens.verifies_hmac(size))) for size in tokens.HASHES)
+EXACT.update((f"io.jwt.verify_{name.lower()}", (2, tokens.verifies(name))) for name in tokens.ASYMMETRIC)
 
 
 def install(engine: Engine) -> None:

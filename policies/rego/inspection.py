@@ -134,7 +134,9 @@ def _moments(names: Names, module: Module) -> Iterator[int]:
     for kind, node in expressions(module.tree["rules"]):
         if kind != "Call" or names.called(module, node) != (None, "io.jwt.decode_verify") or len(node["params"]) < 2:
             continue
-        fields = next((field["fields"] for name, field in expressions(node["params"][1]) if name == "Object"), [])
+        fields: list[list[Node]] = next(
+            (field["fields"] for name, field in expressions(node["params"][1]) if name == "Object"), []
+        )
         for _, key, value in fields:
             number = value.get("Number")
             if number and key.get("String", {}).get("value") == "time" and _MOMENT.fullmatch(module.source(number)):

@@ -96,8 +96,8 @@ def _signer(entry: Mapping[str, object]) -> Signer:
     if entry.get("kty") == "RSA":
         public = rsa.RSAPublicNumbers(_number(entry["e"]), _number(entry["n"]))
         _checked(public.public_key())
-        parts = (_number(entry[name]) for name in ("p", "q", "d", "dp", "dq", "qi"))
-        return rsa.RSAPrivateNumbers(*parts, public).private_key()
+        p, q, d, dp, dq, qi = (_number(entry[name]) for name in ("p", "q", "d", "dp", "dq", "qi"))
+        return rsa.RSAPrivateNumbers(p, q, d, dp, dq, qi, public).private_key()
     if entry.get("kty") == "OKP" and entry.get("crv") == "Ed25519":
         key = ed25519.Ed25519PrivateKey.from_private_bytes(base64url_bytes(entry["d"]))
         if key.public_key().public_bytes_raw() == base64url_bytes(entry["x"]):

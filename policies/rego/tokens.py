@@ -30,6 +30,7 @@ HASHES: Final[Mapping[str, Callable[[], hashes.HashAlgorithm]]] = {
     "384": hashes.SHA384,
     "512": hashes.SHA512,
 }
+ASYMMETRIC: Final = ("EdDSA", *(kind + size for kind in ("RS", "PS", "ES") for size in HASHES))
 _CURVE_BITS: Final = {"ES256": 256, "ES384": 384, "ES512": 521}
 _DEEPEST: Final = 8
 
