@@ -37,7 +37,7 @@ RESULTS = Path(__file__).resolve().parent / "CONFORMANCE.md"
 HEAD = """# What the embedded policy engine accepts, beside OPA
 
 Written by `python bench/conformance.py FOLDER --calls 200 --write`. "Refused" is a bundle that admission turns away
-with the place and the way out; an error denies. A case whose input holds sets, which is no JSON, cannot be put to a gateway.
+with the place and the way out; an error denies. A case whose input is no JSON (sets) cannot be put here.
 """
 
 
