@@ -1,9 +1,11 @@
-"""How the embedded engine fares on OPA's own conformance cases, admission included.
+"""How the embedded engine fares beside OPA: on OPA's own conformance cases, admission included, and on random calls.
 
     python bench/conformance.py [FOLDER]        # or CORDON_EVAL_DATA; the cases lie in FOLDER/opa/cases_v1.jsonl
+    python bench/conformance.py FOLDER --write  # bench/CONFORMANCE.md
+    python bench/conformance.py --calls 200 --seed 1   # so many random calls of each builtin and operator as well
 
 Each case becomes a bundle. It is either refused at admission (with a reason), or evaluated and compared with what OPA
-gives. An error where OPA has none denies and is counted apart; "different" is what must not happen.
+gives. An error where OPA has none denies and is counted apart; "different", "crash" and "hang" must not happen.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import multiprocessing
 import os
 import re
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,35 +32,72 @@ from policies.rego.failure import evaluation_failure
 
 ENTRY = "data.cordon_case.result"
 SECONDS = 10
+NO_INPUT = "input that is no JSON"
+RESULTS = Path(__file__).resolve().parent / "CONFORMANCE.md"
+HEAD = """# What the embedded policy engine accepts, beside OPA
+
+Written by `python bench/conformance.py FOLDER --calls 200 --write`. "Refused" is a bundle that admission turns away
+with the place and the way out; an error denies. A case whose input is no JSON (sets) cannot be put here.
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", default=os.environ.get("CORDON_EVAL_DATA", ""))
     parser.add_argument("--show", default="different,crash,hang", help="outcomes whose cases are listed")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    parser.add_argument("--calls", type=int, default=0, help="random calls of each builtin and operator")
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     file = Path(options.folder or ".") / "opa" / "cases_v1.jsonl"
-    if not options.folder or not file.is_file():
-        print("skipped: no conformance cases (give the folder, or set CORDON_EVAL_DATA)")
-        return
+    report: list[str] = []
+    if options.folder and file.is_file():
+        report += _cases(file, options.show.split(","))
+    else:
+        print("no conformance cases: give the folder, or set CORDON_EVAL_DATA", file=sys.stderr)
+    if options.calls:
+        report += _calls(options.calls, options.seed)
+    print("\n".join(report))
+    if options.write and report:
+        RESULTS.write_text("\n".join([HEAD, *report]) + "\n", encoding="utf-8")
+
+
+def _cases(file: Path, shown: list[str]) -> list[str]:
     cases = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    outcomes: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter(dict.fromkeys(("equal", "refused", "different", "crash", "hang"), 0))
     reasons: Counter[str] = Counter()
-    listed: dict[str, list[str]] = defaultdict(list)
+    listed: list[str] = []
     for case, (outcome, detail) in zip(cases, _run(cases), strict=True):
         outcomes[outcome] += 1
         if outcome == "refused":
-            reasons[re.sub(r"^\S+ ", "", re.sub(r"`[^`]*`|[a-z_]+(\.[a-z_0-9]+)+", "…", detail))[:80]] += 1
-        if outcome in options.show.split(","):
-            listed[outcome].append(f"  {case['category']}: {case['note']}\n      {detail[:300]}")
-    print(f"{file.name}: {len(cases)} cases")
-    for outcome, count in outcomes.most_common():
-        print(f"{count:6} {100 * count / len(cases):5.1f} %  {outcome}")
-    print("most frequent reasons of refusal:")
-    for reason, count in reasons.most_common(25):
-        print(f"{count:6}  {reason}")
-    for outcome, lines in listed.items():
-        print(f"{outcome}:", *lines, sep="\n")
+            reasons[_reason(detail)] += 1
+        if outcome in shown:
+            listed.append(f"- {outcome}: {case['category']}: {case['note']}: {detail[:300]}")
+    accepted = len(cases) - outcomes["refused"] - outcomes[NO_INPUT]
+    lines = [f"## OPA's conformance cases ({len(cases)})", "", "| outcome | cases | share |", "|---|---:|---:|"]
+    lines += [f"| **accepted** | {accepted} | {100 * accepted / len(cases):.1f} % |"]
+    lines += [f"| {name} | {count} | {100 * count / len(cases):.1f} % |" for name, count in outcomes.most_common()]
+    lines += ["", "Refused, by reason:", "", "| cases | reason |", "|---:|---|"]
+    lines += [f"| {count} | {reason} |" for reason, count in reasons.most_common(40)]
+    return [*lines, *(["", *listed] if listed else [])]
+
+
+def _reason(detail: str) -> str:
+    """What stood in the way, without the place and the remedy."""
+    message = re.sub(r"^\S+: ", "", detail).partition("; ")[0]
+    message = re.sub(r"\bdata(\.\w+)+(, )?", "… ", message)
+    return re.sub(r"the number \S+ ", "the number … ", message).replace("|", "\\|")[:110]
+
+
+def _calls(calls: int, seed: int) -> list[str]:
+    from bench.random_calls import compare, sources
+    from tests.support.servers import require_binary
+
+    outcome = compare(Path(require_binary("opa")), sources(seed, calls))
+    errors = sum(outcome.errors.values())
+    lines = ["", f"## Random calls ({calls} of each builtin and operator, seed {seed})", ""]
+    lines += [f"{outcome.equal} equal, {errors} an error here, {len(outcome.different)} different."]
+    return [*lines, *(f"- `{source}`: {got} where OPA has {want}" for source, got, want in outcome.different)]
 
 
 def _run(cases: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -98,7 +137,7 @@ def _judge(case: dict[str, Any]) -> tuple[str, str]:
         return "refused", str(error)
     document = _input(case)
     if document is None:
-        return "no JSON input", ""
+        return NO_INPUT, ""
     done = examine(
         {
             "modules": dict(bundle.modules),
@@ -137,14 +176,15 @@ def _compare(case: dict[str, Any], got: Any) -> tuple[str, str]:
             return ("equal", "") if got == "<undefined>" else ("different", f"{got} where OPA is undefined")
         if got == "<undefined>":
             return "different", f"undefined where OPA has {want}"
-        same = _same(got, want[0]["x"]) or (case.get("sort_bindings") and _same(_sorted(got), _sorted(want[0]["x"])))
+        value = next(iter(want[0].values()))
+        same = _same(got, value) or (case.get("sort_bindings") and _same(_sorted(got), _sorted(value)))
     else:
         same = _same(_sorted(got), _sorted(want))
     return ("equal", "") if same else ("different", f"{got} where OPA has {want}")
 
 
 def _plain(query: str) -> str:
-    found = re.fullmatch(r"(data(?:\.\w+)+) = x", query)
+    found = re.fullmatch(r"(data(?:\.\w+)+) = (?!input\b)[a-z]+", query)
     return found[1] if found else ""
 
 
@@ -153,7 +193,7 @@ def _entry(query: str) -> str:
     if path:
         return f"package cordon_case\n\nresult := {path}\n"
     names = sorted(set(re.findall(r"\b([a-z_]+) ?=(?!=)|= ([a-z_]+)\b|, ([a-z])\)|\[([a-z])\]", query)))
-    variables = sorted({name for group in names for name in group if name} - {"data", "input", "true"})
+    variables = sorted({name for group in names for name in group if name} - {"data", "input", "true", "false"})
     pairs = ", ".join(f'"{name}": {name}' for name in variables)
     return f"package cordon_case\n\nresult := [b | {query}; b := {{{pairs}}}]\n"
 

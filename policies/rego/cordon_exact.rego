@@ -29,3 +29,36 @@ multiplied(xs) := whole(product(xs)) if {
 		small(x) == x
 	}
 }
+
+parsed_uuid(x) := parts if {
+	parts := uuid.parse(x)
+	parts != null
+}
+
+subset(x, y) := y - x == set() if {
+	is_set(x)
+	is_set(y)
+} else := object.subset(x, y)
+
+holds(k, v, c) if {
+	is_object(c)
+	c[k] == v
+} else if {
+	is_array(c)
+	is_number(k)
+	c[k] == v
+} else if {
+	is_set(c)
+	k == v
+	k in c
+} else := false
+
+ordered(x) := x if {
+	not is_set(x)
+	not is_array(x)
+	not is_object(x)
+} else := x if {
+	every part in [found | walk(x, [_, found])] {
+		not is_set(part)
+	}
+} else := to_number("a set in a comparison of order")

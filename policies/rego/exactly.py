@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from policies.errors import Problem
 from policies.rego.edits import Edit, apply
+from policies.rego.mocks import mocked_builtins
 from policies.rego.names import Names
 from policies.rego.tree import Module, Node, Path, expressions, path_of
 
@@ -25,7 +26,11 @@ Bound = Literal["small", "large", ""]
 _SMALL: Final = frozenset({"count", "indexof", "strings.count", "floor", "ceil"})
 _LARGE: Final = frozenset({"time.now_ns", "time.parse_rfc3339_ns", "time.add_date", "sum", "product", "round"})
 _ROUNDING: Final = frozenset({"floor", "ceil", "round"})
+_GUARDED: Final = {"object.subset": "subset", "product": "multiplied", "sum": "total", "uuid.parse": "parsed_uuid"}
+_COUNTED: Final = _ROUNDING | {"count"} | _GUARDED.keys()
 _COLLECTIONS: Final = frozenset({"Array", "Set", "Object", "ArrayCompr", "SetCompr", "ObjectCompr", "BinExpr"})
+_SCALARS: Final = frozenset({"ArithExpr", "Bool", "BoolExpr", "Null", "Number", "RawString", "String"})
+_GIVES_SCALAR: Final = _SMALL | _LARGE | {"format_int", "lower", "sprintf", "type_name", "upper"}
 _GIVES_COLLECTION: Final = frozenset(
     {
         "array.concat",
@@ -93,6 +98,7 @@ def make_exact(names: Names, module: Module, data: Mapping[str, object]) -> tupl
 class _Rewriter:
     def __init__(self, names: Names, module: Module, data: Mapping[str, object]) -> None:
         self._names, self._module, self._data = names, module, data
+        self._mocked = mocked_builtins(names)
         self.edits: list[Edit] = []
         self._rounded: set[int] = set()
         self.problems: list[Problem] = []
@@ -128,20 +134,28 @@ class _Rewriter:
         if self._is_set(node["lhs"]) or self._is_set(node["rhs"]):
             message = "sets are not ordered here as OPA does it"
             self.problems.append(self._module.problem(node, "order", message, "compare what is in them, or count them"))
+        elif not any(self._is_scalar(side) for side in (node["lhs"], node["rhs"])):
+            for side in (node["lhs"], node["rhs"]):
+                self._guard(next(iter(side.values())), "ordered")
 
     def call(self, node: Node) -> None:
         """Guard counting and adding up; see that a quotient about to be rounded may be a fraction."""
         function, name = self._names.called(self._module, node)
-        if function is not None or len(node["params"]) != 1:
+        if function is not None or name not in _COUNTED:
             return
         argument = node["params"][0]
+        if name in self._mocked:
+            if not self._is_collection(argument):
+                message = f"{name} is replaced by `with` in this bundle, and cannot be guarded here"
+                self.problems.append(self._module.problem(node, "with", message, "replace another function"))
+            return
         kind, inner = next(iter(argument.items()))
         if name in _ROUNDING and kind == "ArithExpr" and inner["op"] == "Div":
             self._rounded.add(id(inner))
         elif name == "count" and not self._is_collection(argument):
             self._rename(node, "size")
-        elif name in ("sum", "product"):
-            self._rename(node, "total" if name == "sum" else "multiplied")
+        elif name in _GUARDED:
+            self._rename(node, _GUARDED[name])
 
     def _rename(self, node: Node, guard: str) -> None:
         name = next(iter(node["fcn"].values()))["span"]
@@ -163,7 +177,15 @@ class _Rewriter:
             return "large"
         if kind == "Call":
             function, name = self._names.called(self._module, node)
-            return "" if function else "small" if name in _SMALL else "large" if name in _LARGE else ""
+            return (
+                ""
+                if function or name in self._mocked
+                else "small"
+                if name in _SMALL
+                else "large"
+                if name in _LARGE
+                else ""
+            )
         path = self._names.resolve(self._module, path_of(expression))
         if path in _INPUT_NUMBERS:
             return "small"
@@ -176,11 +198,21 @@ class _Rewriter:
         rules = self._names.rules.get(tuple(step or "" for step in path), [])
         return kind in ("Set", "SetCompr", "BinExpr") or (bool(rules) and all(rule.kind == "Set" for _, rule in rules))
 
+    def _is_scalar(self, expression: Node) -> bool:
+        """Whether an operand is certainly no set, object or array, so that it does not matter what the other is."""
+        kind, node = next(iter(expression.items()))
+        if kind == "Call":
+            function, name = self._names.called(self._module, node)
+            return function is None and name in _GIVES_SCALAR - self._mocked
+        values = list(self._constants(self._names.resolve(self._module, path_of(expression))))
+        constant = bool(values) and not any(isinstance(value, dict | list) for value in values)
+        return kind in _SCALARS or bool(self._bound(expression)) or constant
+
     def _is_collection(self, expression: Node) -> bool:
         kind, node = next(iter(expression.items()))
         if kind == "Call":
             function, name = self._names.called(self._module, node)
-            return function is None and name in _GIVES_COLLECTION
+            return function is None and name in _GIVES_COLLECTION - self._mocked
         path = self._names.resolve(self._module, path_of(expression))
         values = list(self._constants(path))
         constant = bool(values) and not any(isinstance(value, str) for value in values)

@@ -37,7 +37,7 @@ def _written(path: tuple[str, ...]) -> str:
 
 def check_imports(names: Names, module: Module) -> Iterator[Problem]:
     """Names that are imported and declared again, so that their meaning would change when written out."""
-    for name, node in _declared(module):
+    for name, node in declared(module):
         if name in module.imports:
             message = f"{name} is imported and is a variable or rule here as well"
             yield module.problem(node, "import", message, "rename the variable, or the import by `as`")
@@ -51,7 +51,7 @@ def check_imports(names: Names, module: Module) -> Iterator[Problem]:
             yield module.problem(node, "import", "a package that imports itself is not supported", "leave the path out")
 
 
-def _declared(module: Module) -> Iterator[tuple[str, Node]]:
+def declared(module: Module) -> Iterator[tuple[str, Node]]:
     """Variables by their declarations: arguments, `some`, `every`, `:=`."""
     for rule in module.rules:
         head = next(iter(rule.node["head"].values())) if "head" in rule.node else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -10,13 +11,16 @@ import re2
 from policies.errors import Problem
 from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
+from policies.rego.extents import called_nodes, is_extent, readable
 from policies.rego.imports import check_imports
-from policies.rego.names import Names, known
+from policies.rego.mocks import check_mocks, mocks
+from policies.rego.names import Names, in_data, known
 from policies.rego.negation import check_every, check_negation
 from policies.rego.outputs import output_calls
 from policies.rego.recursion import check_recursion, parts
 from policies.rego.regexes import _compiled, plain_glob
-from policies.rego.tree import Module, Node, Rule, expressions, path_of, references, statements
+from policies.rego.spelling import WORD
+from policies.rego.tree import Module, Node, Rule, expressions, path_of, references
 from policies.rego.values import plain_format
 
 RESERVED: Final = ("data", "cordon_exact")
@@ -28,6 +32,11 @@ _IMPORTS: Final = frozenset(
         *(("future", "keywords", word) for word in ("in", "every", "if", "contains")),
     }
 )
+_PATTERN: Final = frozenset(
+    {"Var", "String", "RawString", "Number", "Bool", "True", "False", "Null", "Array", "Object", "Set"}
+)
+"""What the arguments in a function's head are made of."""
+_MOMENT: Final = re.compile("[0-9]{1,18}|[1-8][0-9]{18}")
 _REGEX_ARGUMENT: Final = {
     "regex.match": 0,
     "regex.split": 0,
@@ -44,14 +53,14 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
         problems += [*_module(module), *check_negation(module), *check_every(module), *check_imports(names, module)]
         for rule in module.rules:
             problems += _head(module, rule)
-        outputs = output_calls(names, module)
+        outputs, moments = output_calls(names, module), set(_moments(names, module))
         for kind, node in expressions(module.tree["rules"]):
             if kind == "Call":
                 problems += _call(names, module, node, len(node["params"]) - (id(node) in outputs))
             else:
-                problems += _expression(module, kind, node)
-        problems += _references(names, module)
-        problems += _mocks(names, module, data)
+                problems += _expression(module, kind, node) if id(node) not in moments else ()
+        problems += _references(names, module, data)
+        problems += check_mocks(names, module, data)
     return sorted(set(problems))
 
 
@@ -73,32 +82,21 @@ def _module(module: Module) -> Iterator[Problem]:
 def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
     for path, found in names.rules.items():
         module, rule = found[0]
-        if _in_data(path[1:], data):
+        if in_data(path[1:], data):
             message = f"the data of the bundle has a value at {'.'.join(path)} as well, which would replace the rule"
             yield module.problem(rule.node, "conflict", message, "rename the rule, or take the value out of the data")
         if not rule.open and (names.below(path) or any(package[: len(path)] == path for package in names.packages)):
             message = f"{'.'.join(path)} is a rule, and other rules or packages lie below it"
             yield module.problem(rule.node, "conflict", message, "rename one of them")
-        shapes = {(each.function, len(_arguments(each))) for _, each in found if not each.default}
+        shapes = {(each.function, len(_arguments(each))) for _, each in found if each.function or not each.default}
         if len(shapes) > 1:
             message = f"{'.'.join(path)} is defined in different ways (number of arguments)"
             yield found[-1][0].problem(found[-1][1].node, "conflict", message, "rename one of them")
 
 
 def _arguments(rule: Rule) -> list[Node]:
-    head: Mapping[str, list[Node]] = next(iter(rule.node["head"].values())) if "head" in rule.node else {}
-    return head.get("args", [])
-
-
-def _in_data(path: tuple[str, ...], data: object) -> bool:
-    """Whether data has a value at a rule's path, or something else than an object on the way to it."""
-    for step in path:
-        if not isinstance(data, Mapping):
-            return True
-        if step not in data:
-            return False
-        data = data[step]
-    return True
+    head: Mapping[str, list[Node]] = next(iter(rule.node["head"].values())) if "head" in rule.node else rule.node
+    return head.get("args") or []
 
 
 def _head(module: Module, rule: Rule) -> Iterator[Problem]:
@@ -107,9 +105,12 @@ def _head(module: Module, rule: Rule) -> Iterator[Problem]:
     if None in path[:-1] or (rule.open and (rule.kind in ("Set", "Func"))):
         message = "a variable in the middle of a rule's head is not evaluated here as OPA does it"
         yield module.problem(rule.node, "head", message, "put the variable last, or " + OPA_SERVER)
+    if any(kind not in _PATTERN for kind, _ in expressions(head.get("args") or [])):
+        message = "an argument that is computed in the head is not evaluated here as OPA does it"
+        yield module.problem(rule.node, "head", message, "name it by a variable, and compare in the body")
     if rule.default:
-        if rule.node["args"]:
-            message = "default functions are not evaluated here as OPA does it"
+        if head.get("args") and len(rule.path) != len(module.package) + 1:
+            message = "the default of a function with a dotted name is not evaluated here as OPA does it"
             yield module.problem(rule.node, "default", message, "end the function's chain with `else`")
         if any(
             kind in ("Var", "Call", "ArrayCompr", "SetCompr", "ObjectCompr")
@@ -126,9 +127,20 @@ def _expression(module: Module, kind: str, node: Node) -> Iterator[Problem]:
             yield module.problem(
                 node, "number", f"the number {text[:40]} cannot be compared exactly", "keep it within 2^53"
             )
-    elif kind == "Membership" and node["key"] is not None:
-        message = "`key, value in` is not evaluated here as OPA does it"
-        yield module.problem(node, "membership", message, "write collection[key] == value")
+
+
+def _moments(names: Names, module: Module) -> Iterator[int]:
+    """The identities of numbers that io.jwt.decode_verify takes as a time, which it reads as OPA does in any size."""
+    for kind, node in expressions(module.tree["rules"]):
+        if kind != "Call" or names.called(module, node) != (None, "io.jwt.decode_verify") or len(node["params"]) < 2:
+            continue
+        fields: list[list[Node]] = next(
+            (field["fields"] for name, field in expressions(node["params"][1]) if name == "Object"), []
+        )
+        for _, key, value in fields:
+            number = value.get("Number")
+            if number and key.get("String", {}).get("value") == "time" and _MOMENT.fullmatch(module.source(number)):
+                yield id(number)
 
 
 def _call(names: Names, module: Module, node: Node, count: int) -> Iterator[Problem]:
@@ -138,10 +150,12 @@ def _call(names: Names, module: Module, node: Node, count: int) -> Iterator[Prob
         rule = names.rules[function][0][1]
         if not rule.function:
             yield module.problem(node, "call", f"{name} is a rule, not a function", "leave the arguments out")
-        elif len(_arguments(rule)) != count and not rule.default:
+        elif len(_arguments(rule)) != count:
             yield module.problem(
                 node, "call", f"{name} takes {len(_arguments(rule))} arguments, not {count}", "correct the call"
             )
+        return
+    if name == "cordon_template" and module.respelled:
         return
     if name not in ARITY:
         message, remedy = refusal(name)
@@ -181,7 +195,7 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
             yield module.problem(literal, "format", message, "use %v, or " + OPA_SERVER)
     elif name == "glob.match":
         if not plain_glob(value):
-            message = "glob.match is evaluated here only with text, * and **"
+            message = "glob.match is evaluated here only with text, *, **, ?, [a-z], [!ab] and {texts,of,it}"
             yield module.problem(literal, "glob", message, "use regex.match, or " + OPA_SERVER)
     else:
         try:
@@ -192,8 +206,9 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
             )
 
 
-def _references(names: Names, module: Module) -> Iterator[Problem]:
-    called = {id(node) for node in _called_nodes(module)}
+def _references(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:
+    called = {id(node) for node in called_nodes(module)}
+    called |= {id(next(iter(part.values()))) for mock in mocks(module) for part in (mock["refr"], mock["as"])}
     for path, node in references([parts(rule.node) for rule in module.rules]):
         if id(node) in called:
             continue
@@ -201,30 +216,17 @@ def _references(names: Names, module: Module) -> Iterator[Problem]:
         if not absolute or absolute[0] != "data":
             continue
         static = known(absolute)
-        if static == ("data",) or (names.below(static) and static not in names.rules):
+        if any(static[: len(word)] == word for word in _words(names)):
+            message = f"{'.'.join(static)} is a rule that is called like a keyword, and is read in two ways"
+            yield module.problem(node, "keyword", message, "rename the rule")
+        if static == ("data",) or (is_extent(names, static) and not readable(names, module, path, absolute, data)):
             message = f"{'.'.join(static)} is a package; reading it as a value is not evaluated here as OPA does it"
             yield module.problem(node, "package", message, "name the rules one by one, or " + OPA_SERVER)
         elif any(rule.function for _, rule in names.rules.get(static, ())) and len(static) == len(absolute):
             yield module.problem(node, "call", f"{'.'.join(static)} is a function", "call it with arguments")
 
 
-def _mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:
-    """Replacing functions is for tests; the guards and the builtins that are done here would be replaced unseen."""
-    for statement in statements(module.tree["rules"]):
-        for node in statement.get("with_mods", ()):
-            target = names.resolve(module, path_of(node["refr"]))
-            function = any(rule.function for _, rule in names.rules.get(known(target), ()))
-            if target[:1] not in (("input",), ("data",)) or function:
-                message = "replacing a function by `with` is not evaluated here as OPA does it"
-                yield module.problem(node, "with", message, "replace input or data instead, or " + OPA_SERVER)
-            elif target[:1] == ("data",) and _in_data(known(target)[1:], data):
-                message = "replacing the bundle's own data by `with` is not evaluated here as OPA does it"
-                yield module.problem(
-                    node, "with_data", message, "give the rule what it needs as an argument, or " + OPA_SERVER
-                )
-
-
-def _called_nodes(module: Module) -> Iterator[Node]:
-    for kind, node in expressions(module.tree["rules"]):
-        if kind == "Call":
-            yield next(iter(node["fcn"].values()))
+def _words(names: Names) -> set[tuple[str, ...]]:
+    """The true paths of rules that are called like a keyword (spelling.py has given them other names)."""
+    found = ((rule.path, len(module.package)) for module in names.modules for rule in module.rules)
+    return {(*path[:at], path[at].removeprefix(WORD)) for path, at in found if path[at].startswith(WORD)}

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from policies.errors import Problem
+from policies.rego.spelling import respell
 
 MAX_BRACKETS: Final = 12
 MAX_PARENTHESES: Final = 40
@@ -23,7 +24,7 @@ def check_brackets(file: str, text: str) -> list[Problem]:
     """Problems of nesting, at the bracket that goes too deep; at most one of each kind a file."""
     depth = {"[": 0, "(": 0}
     line, line_start, count = 1, 0, 0
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(respell(text)):
         mark = token[0]
         if mark in "[{(":
             count += 1

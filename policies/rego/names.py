@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from policies.rego.tree import Module, Node, Path, Rule, path_of
@@ -70,3 +70,14 @@ def known(path: Path) -> tuple[str, ...]:
             break
         steps.append(step)
     return tuple(steps)
+
+
+def in_data(path: tuple[str, ...], data: object) -> bool:
+    """Whether data has a value at a rule's path, or something else than an object on the way to it."""
+    for step in path:
+        if not isinstance(data, Mapping):
+            return True
+        if step not in data:
+            return False
+        data = data[step]
+    return True

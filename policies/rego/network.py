@@ -39,7 +39,9 @@ def _network(written: str) -> tuple[int, int, int] | None:
     if length > (128 if ":" in base else 32):
         return None
     if ":" in base and bits == 32:
-        length = max(0, length - 96)
+        if length < 96:  # more than the addresses that map IPv4 ones, so a network of IPv6
+            return 128, (_MAPPED | value) >> (128 - length) << (128 - length), length
+        length -= 96
     return bits, value >> (bits - length) << (bits - length), length
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from policies.rego.builtins import ARITY
@@ -9,11 +10,16 @@ from policies.rego.edits import Edit
 from policies.rego.names import Names
 from policies.rego.tree import Module, Node, expressions, statements
 
+_CONSTANTS: Final = frozenset({"Bool", "Null", "Number", "RawString", "String"})
+"""Arguments of negated calls: what may be undefined would have to be asked for before the negation."""
 _COMPUTED: Final = frozenset({"ArithExpr", "BinExpr", "Call"})
 
 
 def output_calls(names: Names, module: Module) -> frozenset[int]:
-    """The identities of the calls of this form that stand as a statement, with a result that is not computed."""
+    """The identities of the calls of this form that stand as a statement, with a result that is not computed.
+
+    A negated one counts where all its arguments are constants.
+    """
     found = set()
     for statement in statements(module.tree["rules"]):
         kind, literal = next(iter(statement["literal"].items()))
@@ -23,6 +29,11 @@ def output_calls(names: Names, module: Module) -> frozenset[int]:
         if kind != "Call" or len(call["params"]) < 2 or _takes(names, module, call) != len(call["params"]) - 1:
             continue
         if not any(kind in _COMPUTED for kind, _ in expressions(call["params"][-1])):
+            found.add(id(call))
+    for literal in _negations(module):
+        call = literal["expr"]["Call"]
+        plain = all(next(iter(each)) in _CONSTANTS for each in call["params"])
+        if plain and len(call["params"]) > 1 and _takes(names, module, call) == len(call["params"]) - 1:
             found.add(id(call))
     return frozenset(found)
 
@@ -37,14 +48,33 @@ def _takes(names: Names, module: Module, call: Node) -> int | None:
 
 
 def turn_round(names: Names, module: Module) -> list[Edit]:
-    """The edits that write these calls as `y = f(x)`."""
+    """The edits that write these calls as `y = f(x)`, and negated ones as an empty array."""
     calls = output_calls(names, module)
     found = []
+    negated: set[int] = set()
+    for literal in _negations(module):
+        call = literal["expr"]["Call"]
+        if id(call) in calls:
+            negated.add(id(call))
+            text, start, end = _output(module, call)
+            found += [
+                Edit(literal["span"]["start"], call["span"]["start"], "[1 | ", None),
+                Edit(start, end, ""),
+                Edit(call["span"]["start"], call["span"]["end"], "", f" == {text}] == []"),
+            ]
     for kind, node in expressions(module.tree["rules"]):
-        if kind == "Call" and id(node) in calls:
+        if kind == "Call" and id(node) in calls - negated:
             text, start, end = _output(module, node)
             found += [Edit(node["span"]["start"], node["span"]["start"], f"{text} = ", ""), Edit(start, end, "")]
     return found
+
+
+def _negations(module: Module) -> Iterator[Node]:
+    """The negations of calls in a module."""
+    for statement in statements(module.tree["rules"]):
+        kind, literal = next(iter(statement["literal"].items()))
+        if kind == "NotExpr" and "Call" in literal["expr"]:
+            yield literal
 
 
 def _output(module: Module, call: Node) -> tuple[str, int, int]:

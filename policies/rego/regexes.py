@@ -139,17 +139,39 @@ def _delimiters(value: object) -> str:
 @lru_cache(maxsize=512)
 def _glob(pattern: str, delimiters: str) -> re2._Regexp[str]:
     if len(pattern) > MAX_PATTERN or not plain_glob(pattern):
-        raise ValueError("only text, * and ** are supported in a glob")
-    some = f"[^{re.escape(delimiters)}]*" if delimiters else "(?s:.)*"
-    parts = re.split(r"(\*+)", pattern)
-    return re2.compile(
-        "".join((some if part == "*" else "(?s:.)*") if "*" in part else re2.escape(part) for part in parts), _OPTIONS
-    )
+        raise ValueError("not a glob that is read in one way only")
+    some = f"[^{re.escape(delimiters)}]" if delimiters else "(?s:.)"
+    return re2.compile("".join(_pieces(pattern, some)), _OPTIONS)
+
+
+_SET: Final = r"\[(?P<not>!?)(?P<set>[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9]+)\]"
+_GLOB: Final = re.compile(rf"(?P<stars>\*{{1,2}}(?!\*))|(?P<one>\?)|{_SET}|(?P<mark>[{{}},])|(?P<text>\\?.)", re.DOTALL)
+_ALTERNATIVES: Final = re.compile(r"(?<!\\)\{[^{}*?\\]*\}")
+_PLAIN: Final = re.compile(
+    re.sub(r"\?P<\w+>", "?:", rf"(?:\*{{1,2}}(?!\*)|\?|{_SET}|\\[][*?{{}}\\]|[^][*?{{}}\\])*"), re.DOTALL
+)
+
+
+def _pieces(pattern: str, some: str) -> Iterator[str]:
+    inside = False
+    for found in _GLOB.finditer(pattern):
+        if found["stars"]:
+            yield (some if len(found["stars"]) == 1 else "(?s:.)") + "*"
+        elif found["one"]:
+            yield some
+        elif found["set"]:
+            yield f"[{'^' if found['not'] else ''}{found['set']}]"
+        elif found["mark"]:
+            inside = found["mark"] == "{" or (inside and found["mark"] == ",")
+            yield {"{": "(?:", "}": ")", ",": "|" if inside else ","}[found["mark"]]
+        else:
+            yield re2.escape(found["text"][-1])
 
 
 def plain_glob(pattern: str) -> bool:
-    """Whether a glob has nothing but text, `*` and `**`."""
-    return not re.search(r"[?\[\]{}\\]|\*\*\*", pattern)
+    """Whether a glob has nothing but text, `*`, `**`, `?`, sets and ranges of letters, and alternatives of texts."""
+    bare = _ALTERNATIVES.sub(lambda found: found[0][1:-1], pattern)
+    return _PLAIN.fullmatch(bare) is not None
 
 
 def glob_quote_meta(value: object) -> str:

@@ -74,6 +74,13 @@ def strings_count(value: object, part: object) -> int:
     return text(value).count(text(part))
 
 
+def split_n(value: object, part: object, most: object) -> list[str]:
+    """`strings.split_n`: the first pieces, or, counted by a negative number, the last."""
+    source, cut, count = text(value), text(part), whole(most)
+    pieces = source.split(cut) if cut else list(source)
+    return pieces[:count] if count >= 0 else pieces[max(0, len(pieces) + count) :]
+
+
 def replace(value: object, old: object, new: object) -> str:
     """`replace`: all occurrences. Looking for nothing is an error: OPA then cuts between bytes."""
     source, wanted, put = text(value), _something(old), text(new)

@@ -15,6 +15,7 @@ from regorus import Engine
 
 from policies.errors import Problem
 from policies.rego.spans import mend
+from policies.rego.spelling import respell
 
 Node = Mapping[str, Any]
 Path = tuple[str | None, ...]
@@ -50,6 +51,8 @@ class Module:
     imports: dict[str, tuple[str, ...]]
     tree: Node
     rules: list[Rule] = field(default_factory=list)
+    respelled: bool = False
+    """Whether the text is not as it was written (spelling.py)."""
 
     def place(self, node: Node) -> tuple[int, int]:
         """Line and column, from 1, at which a node begins."""
@@ -76,12 +79,13 @@ def new_engine() -> Engine:
 
 def parse(file: str, text: str) -> Module:
     """Parse one module with the engine; RuntimeError as the engine raises it."""
+    written, text = text, respell(text)
     engine = new_engine()
     engine.add_policy(file, text)
     tree = json.loads(engine.get_ast_as_json())[0]["ast"]
     mend(tree, text)
     package = tuple(step or "" for step in path_of(tree["package"]["refr"]))
-    module = Module(file, text, ("data", *package), {}, tree)
+    module = Module(file, text, ("data", *package), {}, tree, respelled=text != written)
     module.imports.update(_imports(module))
     module.rules = [_rule(module, node) for node in tree["rules"]]
     return module

@@ -16,9 +16,7 @@ from typing import Final, NoReturn
 from urllib.parse import quote_plus
 
 from policies.numbers import LARGEST, exact
-from policies.rego.checks import MAX_ITEMS, text, whole
-
-MAX_DEPTH: Final = 64
+from policies.rego.checks import MAX_DEPTH, MAX_ITEMS, text, whole
 
 
 def floor(value: object) -> int:
@@ -31,6 +29,21 @@ def ceil(value: object) -> int:
     """`ceil`. OPA gives 1 for what lies between -1 and 0, and so does this."""
     number = _number(value)
     return 1 if -1 < number < 0 else math.ceil(number)
+
+
+def shifted_left(value: object, by: object) -> int:
+    """`bits.lsh`, within 2^53."""
+    number, places = whole(value), whole(by)
+    if places < 0 or (number and places > 53) or abs(number << min(places, 53)) > LARGEST:
+        raise ValueError("a negative shift, or a result beyond 2^53")
+    return number << min(places, 53)
+
+
+def shifted_right(value: object, by: object) -> int:
+    """`bits.rsh`."""
+    if whole(by) < 0:
+        raise ValueError("a negative shift")
+    return whole(value) >> min(whole(by), 64)
 
 
 def _number(value: object) -> int | float:
@@ -68,6 +81,14 @@ def numbers_range_step(first: object, last: object, step: object) -> list[int]:
     if abs(end - begin) // by >= MAX_ITEMS:
         raise ValueError("the range is too long")
     return list(range(begin, end + 1, by) if begin <= end else range(begin, end - 1, -by))
+
+
+def format_int(value: object, base: object) -> str:
+    """`format_int`: what is behind the point is dropped; base 2, 8, 10 or 16."""
+    code = {2: "b", 8: "o", 10: "d", 16: "x"}.get(whole(base))
+    if code is None:
+        raise ValueError("the base is 2, 8, 10 or 16")
+    return format(math.trunc(_number(value)), code)
 
 
 def json_unmarshal(value: object) -> object:
@@ -196,7 +217,22 @@ def _written(value: object, depth: int) -> Iterator[str]:
         items = (("", item) for item in _sorted_texts(value))
         yield from _joined("{", items, "}", depth) if value else ("set()",)
     else:
-        yield _quoted(value) if isinstance(value, str) else repr(value) if type(value) is float else _scalar(value)
+        yield _quoted(value) if isinstance(value, str) else _scalar(value)
+
+
+def template(parts: object) -> str:
+    """A template string: texts, and for each expression an array of its value, empty where it is undefined."""
+    if type(parts) is not list:
+        raise TypeError("an array is expected")
+    return text("".join(part if type(part) is str else _filled(part) for part in parts))
+
+
+def _filled(part: object) -> str:
+    if type(part) is not list or len(part) > 1:
+        raise ValueError("an expression of a template has more than one value")
+    if not part:
+        return "<undefined>"
+    return part[0] if type(part[0]) is str else "".join(_written(part[0], 0))
 
 
 def _joined(begin: str, items: Iterable[tuple[str, object]], end: str, depth: int) -> Iterator[str]:
@@ -230,8 +266,13 @@ def base64_is_valid(value: object) -> bool:
 
 def base64url_decode(value: object) -> str:
     """`base64url.decode`: the URL alphabet, with or without padding."""
+    return base64url_bytes(value).decode()
+
+
+def base64url_bytes(value: object) -> bytes:
+    """The bytes of `base64url.decode`, which need not be text."""
     written = re.sub(r"[\r\n]", "", text(value))
-    return _decoded(written if "=" in written else written + "=" * (-len(written) % 4), b"-_")
+    return _bytes(written if "=" in written else written + "=" * (-len(written) % 4), b"-_")
 
 
 def _decoded(written: str, alphabet: bytes) -> str:

@@ -1,168 +1,86 @@
-"""Every builtin that a bundle may call gives what OPA gives, on random arguments; where it cannot, it is an error."""
+"""Every builtin and operator gives what OPA gives, on random arguments; where it cannot, it is an error."""
 
 from __future__ import annotations
 
+import base64
 import json
-import random
-import subprocess
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from policies.rego.builtins import ARITY
-from policies.rego.exact import install
-from policies.rego.tree import new_engine
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from bench.random_calls import compare, sources
 from tests.support.servers import require_binary
 
-TEXTS = [
-    "",
-    "a",
-    "abc",
-    "ABC",
-    "héllo",
-    "ß",
-    "İ",
-    "ΑΣ",
-    "ﬁ",
-    "日本語",
-    "😀x",
-    "e\u0301",
-    " a\t",
-    "a,b",
-    "aaaa",
-    "1.5",
-    "-1",
-    "{}",
-]
-TEXTS += [
-    "10.1.2.3",
-    "10.0.0.0/8",
-    "::ffff:10.0.0.1",
-    "1.2.3",
-    "v1.2.3-a",
-    "2023-01-02T03:04:05Z",
-    "aGk=",
-    "aGk",
-    "6869",
-    "%41b+",
-]
-PATTERNS = [
-    "a",
-    "(a)(b)?",
-    "^a",
-    "a*",
-    "(?i)ß",
-    r"\d+",
-    r"\w+",
-    r"\bx",
-    "[^a]",
-    "(?s).",
-    r"\pL",
-    r"\s",
-    "(",
-    "é+",
-    "",
-    "(?i)k",
-]
-NUMBERS = [0, 1, -1, 2, 3, 7, 255, 2**40, 0.5, -0.5, 2.5, -2.5, 1e-7]
-MOMENTS = [0, 1_700_000_000_000_000_000, 1_672_531_199_000_000_000]
-CALLS = 12
-PATTERN_FIRST = {"regex.match", "regex.split", "regex.find_n", "regex.find_all_string_submatch_n", "regex.is_valid"}
-CHANGING = {"rand.intn", "time.now_ns", "uuid.rfc4122", "walk"}
+CALLS = 6
 
 
-def arguments(name: str, rnd: random.Random) -> list[Any]:
-    """Arguments of mostly the right kinds; what they are apart from that is chance."""
-    count = ARITY[name]
-
-    def text() -> str:
-        return rnd.choice(TEXTS)
-
-    def number() -> float:
-        return rnd.choice(NUMBERS)
-
-    def anything() -> Any:
-        return rnd.choice([text(), number(), True, None, [1, "a"], {"a": 1}])
-
-    if name in PATTERN_FIRST:
-        return [rnd.choice(PATTERNS), text() + text(), rnd.choice([-1, 0, 1, 5])][:count]
-    if name == "regex.replace":
-        return [text() + text(), rnd.choice(PATTERNS), rnd.choice(["", "x", "$1", "${1}y", "$$", "$1y"])]
-    if name == "glob.match":
-        pattern = rnd.choice(["*", "**", "a*", "*.com", "a/**/c", "é*", ""])
-        return [
-            pattern,
-            rnd.choice([None, [], ["/"], ["."]]),
-            rnd.choice(["a", "abc", "a.com", "x.y.com", "a/b/c", "éa", ""]),
-        ]
-    if name == "sprintf":
-        kinds = [rnd.choice(["%s", "%v", "%d"]) for _ in range(rnd.randrange(1, 4))]
-        return ["x".join(kinds), [rnd.choice(["s", 1, -5, True, None, [1, "a"], {"a": 1}, 0.5]) for _ in kinds]]
-    if name in ("sum", "product", "max", "min", "sort"):
-        return [[rnd.choice([1, 2, 3, -4, 2**20]) for _ in range(rnd.randrange(5))]]
-    if name.startswith("numbers."):
-        return [rnd.randrange(-5, 9) for _ in range(2)] + [rnd.choice([1, 2, 0, -1])] * (count - 2)
-    if name == "time.add_date":
-        return [rnd.choice(MOMENTS), *(rnd.choice([0, 1, -1, 13]) for _ in range(3))]
-    if name.startswith("time.") and name != "time.parse_rfc3339_ns":
-        return [rnd.choice(MOMENTS) for _ in range(count)]
-    if name.startswith("bits."):
-        return [rnd.choice([0, 1, 255, -8, 2**40]) for _ in range(count)]
-    if name in ("abs", "ceil", "floor", "round"):
-        return [rnd.choice([*NUMBERS, rnd.uniform(-3, 3)])]
-    if name == "format_int":
-        return [number(), rnd.choice([2, 8, 10, 16, 3])]
-    if name == "substring":
-        return [text() + text(), rnd.choice([-1, 0, 1, 5]), rnd.choice([-1, 0, 1, 9])]
-    if name == "array.slice":
-        return [[1, 2, 3], rnd.randrange(-1, 5), rnd.randrange(-1, 5)]
-    if name in ("array.concat", "array.reverse"):
-        return [[text(), number()] for _ in range(count)]
-    if name == "strings.replace_n":
-        return [{rnd.choice(["a", "b", "ab", "é"]): rnd.choice(["", "x", "ab"]) for _ in range(3)}, text() + "abba"]
-    if name == "concat":
-        return [text(), [text(), text()]]
-    if name.startswith("object."):
-        some = {"a": {"b": 1}, "c": 2}
-        second = {"object.union": {"a": {"d": 1}}, "object.get": rnd.choice(["a", ["a", "b"], "z"])}.get(name, ["a"])
-        return [[some, {"c": 3}] if name == "object.union_n" else some, second, "no"][:count]
-    if name == "graph.reachable":
-        return [{"a": ["b"], "b": ["a"]}, ["a"]]
-    if (
-        name in ("union", "intersection")
-        or name.startswith("is_")
-        or name in ("type_name", "json.marshal", "to_number")
-    ):
-        return [[] if name in ("union", "intersection") else anything()]
-    return [text() for _ in range(count)]
+def test_every_builtin_and_operator_is_equal_to_opa_s_or_an_error() -> None:
+    expressions = sources(7, CALLS)
+    outcome = compare(require_binary("opa"), expressions)
+    assert outcome.different == []
+    assert outcome.equal > len(expressions) / 2
 
 
-def test_every_builtin_is_equal_to_opa_s_or_an_error(tmp_path: Path) -> None:
-    opa = require_binary("opa")
-    rnd = random.Random(7)
-    calls = [(name, arguments(name, rnd)) for name in sorted(ARITY.keys() - CHANGING) for _ in range(CALLS)]
-    lines = ["package t", "as_is(x) := x"]
-    for place, (name, values) in enumerate(calls):
-        written = ", ".join(f"as_is({json.dumps(each, ensure_ascii=False)})" for each in values)
-        lines.append(f"r{place} := {name}({written})")
-    module = "\n".join(lines) + "\n"
-    file = tmp_path / "t.rego"
-    file.write_text(module, encoding="utf-8")
-    run = subprocess.run([str(opa), "eval", "-f", "json", "-d", str(file), "data.t"], capture_output=True, check=True)
-    wanted = json.loads(run.stdout)["result"][0]["expressions"][0]["value"]
-    engine = new_engine()
-    install(engine)
-    engine.add_policy("t.rego", module)
-    different = []
-    errors = 0
-    for place, (name, values) in enumerate(calls):
-        try:
-            got = json.loads(engine.clone().eval_rule_as_json(f"data.t.r{place}"))
-        except RuntimeError:
-            errors += 1
-            continue
-        if name == "count" and any(ord(each) > 0xFFFF for each in str(values[0])):
-            continue  # its guard, not the builtin, counts texts: tests/unit/policies/rego/test_rewriting.py
-        if got != wanted.get(f"r{place}", "<undefined>"):
-            different.append((name, values, got, wanted.get(f"r{place}")))
-    assert different == []
-    assert errors < len(calls) / 2
+def test_tokens_are_signed_and_verified_as_opa_does() -> None:
+    outcome = compare(require_binary("opa"), list(_token_calls()))
+    assert outcome.different == []
+    assert set(outcome.errors) <= {"io.jwt.encode_sign"}
+    assert outcome.equal > 30
+
+
+def _token_calls() -> Iterator[str]:
+    """Each algorithm with its key, another's, and a token that was changed."""
+    rsa_key = rsa.generate_private_key(65537, 2048)
+    curves = {"256": ec.SECP256R1(), "384": ec.SECP384R1(), "512": ec.SECP521R1()}
+    other = _pem(ed25519.Ed25519PrivateKey.generate())
+    for size, curve in curves.items():
+        digest = getattr(hashes, f"SHA{size}")()
+        curve_key = ec.generate_private_key(curve)
+        half = (curve.key_size + 7) // 8
+
+        def by_curve(signed: bytes, key=curve_key, digest=digest, half=half) -> bytes:  # type: ignore[no-untyped-def]
+            pair = utils.decode_dss_signature(key.sign(signed, ec.ECDSA(digest)))
+            return b"".join(each.to_bytes(half, "big") for each in pair)
+
+        salted = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
+        yield from _verified("ES" + size, by_curve, _pem(curve_key), other)
+        yield from _verified(
+            "RS" + size, lambda signed, d=digest: rsa_key.sign(signed, padding.PKCS1v15(), d), _pem(rsa_key), other
+        )
+        yield from _verified(
+            "PS" + size, lambda signed, s=salted, d=digest: rsa_key.sign(signed, s, d), _pem(rsa_key), other
+        )
+        header, key = f'as_is({{"alg": "HS{size}"}})', 'as_is({"kty": "oct", "k": "c2VjcmV0"})'
+        made = f'io.jwt.encode_sign({header}, as_is({{"a": ["<", 1, true]}}), {key})'
+        yield made
+        yield f'io.jwt.verify_hs{size}({made}, "secret")'
+        yield f'io.jwt.verify_hs{size}({made}, "other")'
+        yield f"io.jwt.decode({made})"
+        for time in (4, 5, 6):
+            claims = (
+                f'io.jwt.encode_sign({header}, as_is({{"exp": 6, "nbf": 5, "aud": ["x", "y"], "iss": "i"}}), {key})'
+            )
+            wanted = f'as_is({{"secret": "secret", "time": {time}000000000, "aud": "y", "iss": "i"}})'
+            yield f"io.jwt.decode_verify({claims}, {wanted})"
+    yield 'io.jwt.encode_sign(as_is({"alg": "none"}), as_is({}), as_is({"kty": "oct", "k": "c2VjcmV0"}))'
+
+
+def _verified(algorithm: str, sign: Callable[[bytes], bytes], key: str, other: str) -> Iterator[str]:
+    signed = ".".join(_encoded(json.dumps(each).encode()) for each in ({"alg": algorithm}, {"sub": "é"}))
+    token = f"{signed}.{_encoded(sign(signed.encode()))}"
+    changed = f"{_encoded(b'{}')}.{token.split('.', 1)[1]}"
+    for each, by in ((token, key), (changed, key), (token, other)):
+        yield f"io.jwt.verify_{algorithm.lower()}(as_is({json.dumps(each)}), {json.dumps(by)})"
+        constraints = f'as_is({{"cert": {json.dumps(by)}, "alg": "{algorithm}", "time": 1}})'
+        yield f"io.jwt.decode_verify(as_is({json.dumps(each)}), {constraints})"
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _pem(key: PrivateKeyTypes) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
