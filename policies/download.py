@@ -16,6 +16,7 @@ from lineage.metrics import Meter
 from policies.bundle import Bundle, bundle_of_archive
 from policies.errors import BundleError, PolicyError, Problem
 from policies.settings import Policy
+from policies.signatures import fingerprint
 from policies.tarball import MAX_BUNDLE
 
 MAX_ETAG: Final = 512
@@ -66,7 +67,7 @@ class DownloadedSource:
         self._up = meter.gauge("cordon_policy_download_up")
         self._content: Bundle | tuple[Problem, ...] | None = None
         self._fault: Problem | None = None
-        self._etag = ""
+        self._etag = self._key = ""
         self._serial = 0
         self._long = False
         self._lock = asyncio.Lock()
@@ -109,6 +110,10 @@ class DownloadedSource:
 
     async def _poll(self, wait: int) -> None:
         try:
+            key = await asyncio.to_thread(_key, self._settings)
+            if key != self._key:
+                # What was verified by another key does not count: it is asked for whole, to be verified by this one.
+                self._key, self._etag = key, ""
             asked = self._etag, self._serial
             answer = await self._fetcher.fetch(self._etag, wait, MAX_BUNDLE)
             async with self._lock:
@@ -147,6 +152,14 @@ class DownloadedSource:
         self._content = content
         self._serial += 1
         return "new" if isinstance(content, Bundle) else "refused"
+
+
+def _key(settings: Policy) -> str:
+    """What bundles are verified by now."""
+    try:
+        return fingerprint(settings.verification)
+    except OSError:
+        return "missing"
 
 
 def _refuse(status: int) -> NoReturn:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Final
 
-from policies.datafiles import read_json, read_yaml
+from policies.datafiles import is_json, read_json, read_yaml
 from policies.errors import BundleError, Problem
 
 ALGORITHMS: Final = {"SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
@@ -45,11 +45,8 @@ def _parsed(path: str, name: str, content: bytes) -> object:
         text = content.decode()
     except UnicodeDecodeError:
         raise BundleError([Problem(path, 0, 0, "encoding", "the file is not UTF-8", "save it as UTF-8")]) from None
-    if name in _YAML:
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            return read_yaml(path, text)
+    if name in _YAML and not is_json(text):
+        return read_yaml(path, text)
     read_json(path, text)
     return json.loads(text, parse_int=_Literal, parse_float=_Literal)
 

@@ -24,6 +24,8 @@ from policies.signatures import fingerprint
 
 KEPT: Final = 16
 MAX_FILE: Final = 64 << 20
+_LAST: Final = "last-"
+"""What the name of a bundle in force begins with; those of verdicts are hex."""
 
 
 class Verdicts:
@@ -100,8 +102,10 @@ class Verdicts:
                 return
             draft.write_text(json.dumps(kept), encoding="utf-8")
             draft.replace(target)
-            for old in sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
-                old.unlink(missing_ok=True)
+            # Apart: the bundle that Cordon goes on with gives way to no verdicts on bundles that are rolled out.
+            for kind in (f"{_LAST}*.json", f"[!{_LAST[0]}]*.json"):
+                for old in sorted(self._folder.glob(kind), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+                    old.unlink(missing_ok=True)
         except OSError:
             with contextlib.suppress(OSError):
                 draft.unlink()
@@ -117,7 +121,7 @@ class Verdicts:
     def _last(self, settings: Policy) -> Path:
         parts = [str(settings.bundle), fingerprint(settings.verification), *asked_rules(settings), _examiner()]
         since = "server" if isinstance(settings.bundle, str) else os.getppid()
-        return self._folder / f"last-{since}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.json"
+        return self._folder / f"{_LAST}{since}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.json"
 
 
 @cache

@@ -16,7 +16,7 @@ from gateway.content.redact import UNCHANGEABLE, Redactor, mask
 from gateway.content.scanner import Match, Scanner
 from gateway.content.tokens import Issuer
 from gateway.content.vectors import tokens_in
-from gateway.content.walk import Finding, Path, Texts, pointer, put, replace
+from gateway.content.walk import Finding, Path, Texts, names_found, put, replace, shown
 
 Dialect = Literal["openai", "anthropic", ""]
 
@@ -195,7 +195,7 @@ def _unreadable(path: Path) -> Finding:
 
 def summarise(findings: list[Finding]) -> dict[str, TypeSummary]:
     """Findings by type, with the names of objects in the pointers masked where they are findings themselves."""
-    names = {path for path, in_key, _ in findings if in_key}
+    names = names_found(findings)
     summary: dict[str, TypeSummary] = {}
     for path, _, match in findings:
         entry = summary.get(match.type)
@@ -204,12 +204,5 @@ def summarise(findings: list[Finding]) -> dict[str, TypeSummary]:
         entry["count"] += 1
         entry["confidence"] = max(entry["confidence"], match.confidence)
         if len(entry["pointers"]) < POINTERS:
-            entry["pointers"].append(pointer(_masked(path, names) if names else path)[:256])
+            entry["pointers"].append(shown(path, names))
     return summary
-
-
-def _masked(path: Path, names: set[Path]) -> Path:
-    if path is None:
-        return None
-    above, step = path
-    return _masked(above, names), "[MASKED]" if path in names else step

@@ -19,13 +19,14 @@ from gateway.content.errors import ContentError
 from gateway.content.findings import Findings
 from gateway.content.guard import Guard
 from gateway.content.json_text import Json, dump
+from gateway.content.names import KNOWN
 from gateway.content.order import Held, Order, Queue
 from gateway.content.pieces import BEGUN, GROWING, Key, Piece, Reading, is_json_text
 from gateway.content.redact import Redactor, mask
 from gateway.content.render import render
 from gateway.content.scanner import Match, Scanner
 from gateway.content.template import NUMBER, PADDING, Template, Templates
-from gateway.content.walk import SMALLEST_NUMBER, Texts, pointer
+from gateway.content.walk import MASKED, SMALLEST_NUMBER, Texts, names_found, shown
 
 CHANNELS = 512
 """Most texts of one stream."""
@@ -265,10 +266,15 @@ class EventMachine:
 
     def _channel(self, key: Key) -> Channel:
         guard = None if "logprobs" in key else self._guard
-        place = "".join(f"/{str(step)[:64]}" for step in key)
+        place = "".join(f"/{self._step(step)[:64]}" for step in key)
         # Log probabilities repeat the tokens piece by piece; there they stay.
         restorer = None if "logprobs" in key else self._redactor.restorer
         return Channel(place, self._scanner, guard, is_json=is_json_text(key), restorer=restorer)
+
+    def _step(self, step: str | int) -> str:
+        """A step of a text's place; the name of a field that is a finding itself is masked."""
+        named = isinstance(step, str) and step not in KNOWN and Texts({step: [""]}).scan(self._scanner)
+        return MASKED if named else str(step)
 
     def _inspect(self, held: Held) -> bytes | None:
         """What stands in the event besides its pieces; the same rest is looked at only once, and returned then."""
@@ -294,12 +300,13 @@ class EventMachine:
         restored = texts.tokens(restorer) if restorer is not None else []
         held.tokens = [tokens for tokens in logprobs.find(texts.logprobs, self._scanner) if tokens.matches]
         unnamed = Texts([event.name, event.id]).scan(self._scanner)
+        names = names_found(held.findings)
         for finding in held.findings + unnamed:
-            self._findings.add(finding.match.type, finding.match.confidence, pointer(finding.path)[:256])
+            self._findings.add(finding.match.type, finding.match.confidence, shown(finding.path, names))
         for match in logprobs.matches_of(held.tokens):
             self._findings.add(match.type, match.confidence, "/logprobs")
         for path in texts.unreadable:
-            self._findings.add("unreadable", 100, pointer(path)[:256])
+            self._findings.add("unreadable", 100, shown(path, names))
         if unnamed:
             event.name, event.id = "", None
         held.findings += restored

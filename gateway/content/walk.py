@@ -8,7 +8,8 @@ reported as `unreadable`.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from gateway.content.errors import ContentError
 from gateway.content.guard import Guard
@@ -18,6 +19,10 @@ from gateway.content.redact import Redactor
 from gateway.content.scanner import NAME, WALL, Match, Scanner, locate, readable
 from gateway.content.tokens import TOKEN, Restorer
 from gateway.content.vectors import is_vector
+
+MASKED: Final = "[MASKED]"
+LONGEST_POINTER: Final = 256
+"""Characters of a place that policy and records are shown."""
 
 Path = tuple["Path", str | int] | None
 """A place in a JSON value: (place of the container, key or index), None for the root."""
@@ -224,6 +229,23 @@ def pointer(path: Path) -> str:
         path, step = path
         parts.append(str(step).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{part}" for part in reversed(parts))
+
+
+def names_found(findings: Iterable[Finding]) -> set[Path]:
+    """The places whose own names are findings."""
+    return {path for path, in_key, _ in findings if in_key}
+
+
+def shown(path: Path, names: set[Path]) -> str:
+    """The pointer of a place as policy and records have it, cut, the names that are findings themselves masked."""
+    return pointer(_masked(path, names) if names else path)[:LONGEST_POINTER]
+
+
+def _masked(path: Path, names: set[Path]) -> Path:
+    if path is None:
+        return None
+    above, step = path
+    return _masked(above, names), MASKED if path in names else step
 
 
 def number_text(value: float) -> str:

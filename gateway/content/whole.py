@@ -11,7 +11,7 @@ from gateway.content.dialects import Dialect
 from gateway.content.errors import ContentError
 from gateway.content.json_text import Json, dump, parse_answer
 from gateway.content.redact import mask
-from gateway.content.walk import Finding, Texts, pointer, replace
+from gateway.content.walk import Finding, Texts, names_found, replace, shown
 
 
 class Whole:
@@ -67,12 +67,13 @@ class Whole:
         restorer = self._tools.redactor.restorer
         tokens = texts.tokens(restorer) if restorer is not None else []
         self._tokens = logprobs.find(texts.logprobs, self._tools.scanner)
+        names = names_found(self._findings)
         for path, _, match in self._findings:
-            self._tools.findings.add(match.type, match.confidence, pointer(path)[:256])
+            self._tools.findings.add(match.type, match.confidence, shown(path, names))
         for match in logprobs.matches_of(self._tokens):
             self._tools.findings.add(match.type, match.confidence, "/logprobs")
         for path in texts.unreadable:
-            self._tools.findings.add("unreadable", 100, pointer(path)[:256])
+            self._tools.findings.add("unreadable", 100, shown(path, names))
         self._findings += tokens
         return True
 

@@ -32,6 +32,8 @@ CONFIGURED: Final = "configured"
 """What a bundle is compared with where no roll-out is live."""
 REMEMBER_SECONDS: Final = 2.0
 MOST_COMPARED: Final = 8
+COMPARE_SECONDS: Final = 1.0
+"""Longest time in seconds that one comparison waits for another."""
 _ORDER: Final = ("live", "canary", "shadow", "draft", "replaced")
 
 
@@ -88,15 +90,19 @@ class RolloutDesk:
         other = now.id if now is not None and now.id != rollout.id else rollout.previous
         before = self._journal.control.rollouts.get(other)
         against = before.id if before is not None else "" if rollout.scope else CONFIGURED
+        # Comparing takes a moment of a processor, and a bundle server may take its time: one at a time, while others
+        # wait a little, so that they do not take up all of the console's threads. What was compared is remembered.
+        if not self._comparing.acquire(timeout=COMPARE_SECONDS):
+            return Compared(against, problem="Something else is being compared just now. Look again in a moment.")
         try:
-            # Comparing takes a moment of a processor: one at a time, and what was compared lately is remembered.
-            with self._comparing:
-                if before is None:
-                    base = _NOTHING if rollout.scope else self._configured()
-                    return Compared(against, self._changes(_name(base), rollout, lambda: base))
-                return Compared(against, self._changes(before.digest, rollout, lambda: self._bundle(before)))
+            if before is None:
+                base = _NOTHING if rollout.scope else self._configured()
+                return Compared(against, self._changes(_name(base), rollout, lambda: base))
+            return Compared(against, self._changes(before.digest, rollout, lambda: self._bundle(before)))
         except (BundleError, SideError) as error:
             return Compared(against, problem=str(error))
+        finally:
+            self._comparing.release()
 
     def approve(self, rollout: str, *, digest: str, by: str) -> None:
         """Let a bundle decide calls; `digest` is that of the archive that was looked at."""

@@ -9,6 +9,6 @@ bundle's `data.system.log.drop` and `data.system.log.mask` are evaluated here an
 input and result of the event are erased. All of it runs in the SOC process, beside the detectors: a collector that is
 away holds up its own cursor and nothing else.
 
-Read on in this order: `settings`, `event`, `mask`, `rules`, `source`, `sink`, `chunk`, `http_sink`, `file_sink`,
-`delivery`. Source of the format: OPA's documentation, "Decision Logs".
+Read on in this order: `settings`, `event`, `mask`, `rules`, `rolled_out`, `source`, `sink`, `chunk`, `http_sink`,
+`file_sink`, `delivery`. Source of the format: OPA's documentation, "Decision Logs".
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -54,6 +54,7 @@ class LogRules:
 
     def __init__(self, admission: Admission, settings: Policy) -> None:
         assert admission.bundle is not None
+        self.revision = admission.bundle.revision
         self._engine = EmbeddedEngine(admission.bundle, settings, admission.reads)
         names = Names([parse(file, text) for file, text in admission.bundle.modules.items()])
         self._mask = _find(names, admission.bundle.data, MASK)
@@ -70,14 +71,18 @@ class LogRules:
 
     def masks(self, event: Event) -> bool:
         """Mask the event; True where anything of it was changed."""
+        return apply(event, self.wanted(event))
+
+    def wanted(self, event: Event) -> Sequence[Mask]:
+        """The masks for the event."""
         if self._mask is None:
-            return False
+            return ()
         try:
             found = self._value(self._mask, event)
-            return found is not _UNDEFINED and apply(event, read_masks(found))
+            return () if found is _UNDEFINED else read_masks(found)
         except (MaskError, PolicyError) as error:
             _log.warning("event_erased", decision=event["decision_id"], problem=str(error))
-            return apply(event, HIDDEN)
+            return HIDDEN
 
     def _value(self, found: Found, event: Event) -> object:
         if not found.rule:
@@ -139,11 +144,21 @@ class RulesInForce:
             self._load()
         self._before = now
 
-    def apply(self, event: Event) -> tuple[bool, bool]:
-        """Whether the event is to be left out, and whether it was masked."""
-        if self._rules is not None:
-            return (True, False) if self._rules.drops(event) else (False, self._rules.masks(event))
-        return False, not self._none and apply(event, HIDDEN)
+    @property
+    def revision(self) -> str:
+        """That of the bundle whose rules these are; empty where none is known."""
+        return "" if self._rules is None else self._rules.revision
+
+    def apply(self, event: Event, beside: Iterable[LogRules | None] = ()) -> tuple[bool, bool]:
+        """Whether the event is to be left out, and whether it was masked. `beside`: rules whose masks count as well,
+        None for some that are not known."""
+        if self._rules is not None and self._rules.drops(event):
+            return True, False
+        masks = [*(self._rules.wanted(event) if self._rules is not None else () if self._none else HIDDEN)]
+        # All are found before any is applied: one bundle's mask must not hide from another what that one looks for.
+        for each in beside:
+            masks += [mask for mask in (HIDDEN if each is None else each.wanted(event)) if mask not in masks]
+        return False, apply(event, masks)
 
     def _mark(self) -> object:
         """Another one whenever the bundle may be."""

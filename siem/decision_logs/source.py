@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,16 @@ from typing import Final
 import orjson
 
 from detectors import peek
+from lineage.bundles import BundleStore
 from lineage.kept import Load, kept_inputs
 from lineage.paths import Paths
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
+from lineage.side_place import SidePlace
 from policies.settings import Policy
 from siem.decision_logs.event import KINDS, Event, Origin, Record, event_of
 from siem.decision_logs.mask import apply
+from siem.decision_logs.rolled_out import RolledOutRules
 from siem.decision_logs.rules import HIDDEN, RulesInForce
 from siem.decision_logs.sink import Entry
 
@@ -62,12 +65,18 @@ class Source:
         with ExitStack() as opened:
             opened.callback(self._rules.close)
             self.reader: LogReader = opened.enter_context(open_reader(data_dir, database))
+            side = opened.enter_context(closing(SidePlace(data_dir, database).side()))
+            self._rolled_out = RolledOutRules(
+                policy, Paths(data_dir).run, lambda: self.reader.control().rollouts, BundleStore(side).get
+            )
+            opened.callback(self._rolled_out.close)
             self._load: Load = opened.enter_context(kept_inputs(data_dir, database, seconds=_KEY_SECONDS))
             self.close: Callable[[], None] = opened.pop_all().close
 
     def batch(self, start: int) -> Batch:
         """What lies from index `start` on; LogUnavailable where log or inputs cannot be read."""
         self._rules.refresh()
+        self._rolled_out.refresh()
         found = Batch(start, self.reader.size())
         records = self.reader.read(start, RECORDS)
         held = 0
@@ -95,7 +104,7 @@ class Source:
         at = at if isinstance(at, int) else 0
         if not self._add_input(event, record, at):
             return None, False
-        dropped, masked = self._rules.apply(event)
+        dropped, masked = self._rules.apply(event, self._rolled_out.of(record, self._rules.revision))
         found.dropped += dropped
         if dropped:
             return None, True

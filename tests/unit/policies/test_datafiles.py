@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,24 @@ def test_a_bomb_of_aliases_is_refused_at_once() -> None:
         f"a{level}: &a{level} [{','.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 30)
     )
     assert "aliases" in yaml_problem(bomb).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"' + '\\"' * 400_000,
+        "[" + "1,\n" * 100_000 + "1]",
+        "{" + ",".join(f'"{i}":0' for i in range(40_000)) + ',"39999":0}',
+    ],
+    ids=["quotes", "numbers", "keys"],
+)
+def test_what_a_server_may_send_before_its_signature_is_read_takes_no_square_of_its_length(text: str) -> None:
+    """Each took minutes to hours, the quotes without letting go of the interpreter: no call was decided meanwhile."""
+    began = time.process_time()
+    with contextlib.suppress(BundleError):
+        read_json(".signatures.json", text)
+    assert time.process_time() - began < 10
+
+
+def test_the_line_of_a_number_is_told_after_others() -> None:
+    assert json_problem('{"a": 1,\n"b": "\n2",\n"c": [3,\n9007199254740993]}').line == 5

@@ -211,6 +211,29 @@ def test_a_key_that_is_renewed_in_its_file_is_taken_up(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_what_was_verified_by_a_key_that_was_replaced_is_verified_anew(tmp_path: Path) -> None:
+    """A server that has nothing new to say cannot keep a bundle in force unnoticed whose key is trusted no more."""
+    private, public = write_keys(tmp_path)
+    other = write_keys(tmp_path, "EdDSA", "other")[1]
+
+    async def play() -> None:
+        whole = answer(signed(CONTENT, private))
+        looked = Looked(whole, status(304), whole, whole, verification=Verification(key=public))
+        await looked.source.open()
+        before = await looked.source.look()
+        await looked.source.load(fresh=True)
+        public.write_bytes(other.read_bytes())
+        with pytest.raises(BundleError, match="not good by the configured key"):
+            await looked.source.load(fresh=True)
+        assert await looked.source.look() != before
+        public.unlink()
+        with pytest.raises(BundleError, match="nothing can be verified"):
+            await looked.source.load(fresh=True)
+        assert [etag for etag, _ in looked.script.asked] == ["", '"1"', "", ""]
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("etag", ["x" * 513, "a\r\nb", "\u00e9", "\x7f"])
 def test_an_etag_that_is_no_header_is_not_sent_back(etag: str) -> None:
     async def play() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
+from policies.datafiles import read_yaml
 from policies.errors import BundleError
 from policies.hashing import hash_file
 
@@ -62,3 +64,12 @@ def test_the_hashes_that_are_taken() -> None:
 def test_a_data_file_that_cannot_be_read_has_no_hash(content: bytes) -> None:
     with pytest.raises(BundleError):
         hash_file("data.json", content)
+
+
+@pytest.mark.parametrize("text", ["\x85", "\u2028", "\U0001f600", "/", "\ufeff"])
+def test_texts_of_one_hash_are_of_one_value(text: str) -> None:
+    """Else a signed file could be changed in what it says: YAML makes of a raw next-line character a blank."""
+    raw, escaped = f'{{"a": "x{text}y"}}', json.dumps({"a": f"x{text}y"}).replace("/", "\\/")
+    assert raw != escaped
+    assert hash_file("data.yaml", raw.encode()) == hash_file("data.yaml", escaped.encode())
+    assert read_yaml("data.yaml", raw) == read_yaml("data.yaml", escaped) == {"a": f"x{text}y"}

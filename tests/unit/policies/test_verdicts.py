@@ -179,3 +179,13 @@ def test_the_last_bundle_counts_for_the_key_that_it_was_verified_by(kept: Verdic
     kept.write_last(policy(), VERDICT)
     public.write_bytes(content)
     assert known(kept, policy())
+
+
+def test_the_last_bundle_gives_way_to_no_verdicts_on_others(kept: Verdicts, tmp_path: Path) -> None:
+    """Else Cordon could not start without the bundle server once many bundles had been rolled out."""
+    settings = Policy(bundle="https://bundles.example/b.tar.gz")
+    kept.write_last(settings, VERDICT)
+    for number in range(KEPT + 2):
+        kept.write(replace(BUNDLE, digest=f"{number:064}"), SETTINGS, VERDICT)
+    assert kept.read_last(settings) is not None
+    assert len(list((tmp_path / "admitted").iterdir())) == KEPT + 1

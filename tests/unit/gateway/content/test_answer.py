@@ -437,3 +437,29 @@ def test_the_parallel_lists_of_old_completions_are_emptied_before_they_are_looke
     assert json.loads(result.data)["choices"] == [
         {"text": "[EMAIL] now", "logprobs": {"tokens": None, "top_logprobs": None}}
     ]
+
+
+# Places of findings: they are kept beside the log and delivered with decision logs
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        (JSON, json.dumps({MAIL: {"x": "c@d.org"}}).encode()),
+        (JSON, json.dumps({MAIL: {"b64_json": 5, "image_url": "data:image/png;base64,QUJD"}}).encode()),
+        ("text/event-stream", f'data: {{"{MAIL}": "to c@d.org, now"}}\n\n'.encode() * 2),
+        ("text/event-stream", f'data: {{"{MAIL}": {{"x": ["to c@d.org"]}}}}\n\n'.encode()),
+    ],
+    ids=["whole", "unreadable", "stream", "rest"],
+)
+def test_no_place_of_an_answer_shows_a_finding_that_is_a_name(media_type: str, body: bytes) -> None:
+    inspector = machine(dialect="", media_type=media_type)
+    inspector.feed(body)
+    inspector.end()
+    summaries = []
+    for step in inspector.steps():
+        if isinstance(step, Ask):
+            summaries.append(step.summary)
+            inspector.answer(True)
+    told = json.dumps(summaries)
+    assert "[MASKED]" in told and "a@b" not in told and "c@d" not in told
