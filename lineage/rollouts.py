@@ -199,8 +199,8 @@ def _back(rollouts: Rollouts, now: Rollout, at: int) -> Rollouts:
     draft = replace(now, stage="draft", approved_by="", base="", previous="", since=at)
     after = {**rollouts, now.id: draft}
     if now.previous:
-        # The configured bundle is compared with what it was when that one, or one after it, went live.
-        after[now.previous] = replace(after[now.previous], stage="live", base=now.base, since=at)
+        # With its own base: where the configured bundle had taken its place meanwhile, that decides, as before.
+        after[now.previous] = replace(after[now.previous], stage="live", since=at)
     return after
 
 

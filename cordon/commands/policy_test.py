@@ -66,7 +66,7 @@ def test(
     if watch and isinstance(place, str):
         raise click.UsageError("--watch is for a folder or an archive, not for a URL")
 
-    def once() -> int:
+    def once() -> tuple[int, str]:
         run = run_tests(
             read_bundle(settings), pattern, jobs=jobs, seconds=timeout, coverage=coverage or threshold is not None
         )
@@ -75,28 +75,29 @@ def test(
         short = run.coverage is not None and threshold is not None and run.coverage.line_percent < threshold
         failed = not run.results or run.count("failed", "error") > 0 or short
         if as_json:
-            click.echo(json_text(_value(run, failed), compact=watch))
-        else:
-            click.echo("\n".join(_told(run, pattern, verbose, threshold)))
-        return int(failed)
+            return int(failed), json_text(_value(run, failed), compact=watch)
+        return int(failed), "\n".join(_told(run, pattern, verbose, threshold))
 
-    return _watched(place, once, as_json) if watch else once()
+    if watch:
+        return _watched(place, once, as_json)
+    code, text = once()
+    click.echo(text)
+    return code
 
 
-def _watched(place: BundlePlace, once: Callable[[], int], as_json: bool) -> int:
+def _watched(place: BundlePlace, once: Callable[[], tuple[int, str]], as_json: bool) -> int:
     """Run now and after each change until Ctrl-C; the exit code is that of the last run."""
     code = 1
     try:
         while True:
             seen = signature(place)
             try:
-                code = once()
+                code, text = once()
             except BundleError as error:
                 value = {"problems": [asdict(problem) for problem in error.problems], "ok": False}
-                click.echo(
-                    json_text(value, compact=True) if as_json else bad("\n".join(map(printable, error.problems)))
-                )
+                text = json_text(value, compact=True) if as_json else bad("\n".join(map(printable, error.problems)))
                 code = 1
+            click.echo(text)
             if not as_json:
                 click.echo(f"{time.strftime('%H:%M:%S')} waiting for changes; Ctrl-C ends")
             while signature(place) == seen:

@@ -261,7 +261,7 @@ def test_any_text_can_be_the_id_of_a_part_of_the_control_state(store: LogStore, 
 
 
 def test_pruning_deletes_in_bites_and_spares_control_records(store: LogStore) -> None:
-    keep = intent(3).replace(b'"kind":"call.intent"', b'"kind":"containment.x"')
+    keep = intent(3).replace(b'"kind":"call.intent"', b'"kind":"containment.expired"')
     records = [intent(number) if number != 3 else keep for number in range(10)]
     store.append(0, records)
     store.save_checkpoint(10, b"note", {(0, 0): b"t" * 320})

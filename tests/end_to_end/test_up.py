@@ -139,7 +139,7 @@ def test_a_second_one_in_the_same_place_is_refused(running: Cordon) -> None:
 
 
 def test_the_doctor_finds_it_in_order(running: Cordon) -> None:
-    wait_for(lambda: "control-0" in running.processes() and healthy(running))
+    wait_for(lambda: "control-0" in running.processes() and healthy(running), 60)
     findings = running.cli("doctor")["findings"]
     assert [finding for finding in findings if finding["level"] == "fail"] == []
     assert any(finding["text"] == "the log writer is at work" for finding in findings)
@@ -264,7 +264,7 @@ def test_a_first_start_elsewhere_writes_the_configuration_and_the_bundle(tmp_pat
     [
         ("gatway: {}", "cordon.yaml:1: gatway: is not a setting; did you mean gateway?"),
         ("gateway: {listen: 8080}", "cordon.yaml:1: gateway.listen: should be a valid string"),
-        ("policy: {bundle: none}", "none is not a directory with a policy bundle"),
+        ("policy: {bundle: none}", "none is not a directory or an archive with a policy bundle"),
         ("a: [", "cordon.yaml:2: is not YAML"),
     ],
 )

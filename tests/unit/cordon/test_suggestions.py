@@ -18,7 +18,7 @@ from tests.support.cli import ROOT, Installation
         (("gateway", "drain-time"), "known here"),
         (("gateway", "limits", "drain-time"), "did you mean drain_time?"),
         (("workers",), "it belongs into gateway"),
-        (("routes", 0, "url"), "it belongs into policy or routes[].endpoints[]"),
+        (("routes", 0, "url"), "it belongs into policy or decision_logs[] or routes[].endpoints[]"),
         (("gateway", "drain_time"), "it belongs into gateway.limits"),
         (("gateway", "routes"), "it belongs into the top level"),
     ],

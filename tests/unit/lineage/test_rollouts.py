@@ -122,7 +122,7 @@ def test_going_back_brings_the_one_before_and_takes_the_approval_away() -> None:
     assert stages(second) == {"r1": REPLACED, "r2": "live"} and second.rollouts["r2"].previous == "r1"
     back = fold(staged("draft", "r2"), start=second)
     assert stages(back) == {"r1": "live", "r2": "draft"}
-    assert back.rollouts["r2"].approved_by == "" and back.rollouts["r1"].base == "newer"
+    assert back.rollouts["r2"].approved_by == "" and back.rollouts["r1"].base == "base"
     assert stages(fold(staged("draft", "r1"), start=back)) == {"r1": "draft", "r2": "draft"}
 
 
