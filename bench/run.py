@@ -78,6 +78,12 @@ def measure(
     return {key: median(measures) for key, measures in runs.items()}, first
 
 
+ELSEWHERE = (
+    "The decision cache and replay are in [POLICY.md](POLICY.md), what the embedded engine accepts beside OPA in "
+    "[CONFORMANCE.md](CONFORMANCE.md)."
+)
+
+
 def machine(workers: int, seconds: int, repeat: int) -> str:
     """Where and how it was measured, and how busy the machine was with other things before."""
     model = next(
@@ -138,6 +144,7 @@ def main() -> None:
         where += lengths.told()
         beside = f"\n\n{ratios(results, names)}" if names else ""
         text = f"# Speed\n\n{where}\n\n{absent(missing_peers)}{aims_table(found)}{beside}\n\n{tables(results, first)}\n"
+        text += f"\n{ELSEWHERE}\n"
     print(text)
     if not options.no_write:
         RESULTS.write_text(text)
