@@ -21,6 +21,7 @@ from policies.engine import AnswerMoment, Moment
 from policies.envoy import read_envoy
 from policies.errors import BundleError, PolicyError, Problem
 from policies.numbers import inexact_number
+from policies.rego.digits import WRITTEN, written_otherwise
 from policies.rego.exact import install
 from policies.rego.failure import evaluation_failure, parse_problem
 from policies.rego.tree import new_engine
@@ -60,6 +61,7 @@ class EmbeddedEngine:
         )
         self._pass_answers = settings.unsafe_pass_answers
         self._remembered = remember(settings, uncached, meter or Meter(""))
+        self._otherwise = written_otherwise(bundle.data_json.encode())
         self._pristine = build(bundle)
         self._engine = self._pristine.clone()
 
@@ -97,6 +99,7 @@ class EmbeddedEngine:
         number = inexact_number(document)
         if number:
             raise PolicyError(number)
+        WRITTEN.otherwise = self._otherwise or written_otherwise(document)
         try:
             self._engine.set_input_json(document.decode())
             return self._engine.eval_rule_as_json(rule)

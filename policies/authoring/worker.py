@@ -21,6 +21,7 @@ from policies.authoring.failing import Failures
 from policies.bundle import Bundle
 from policies.embedded import build
 from policies.errors import BundleError
+from policies.rego.digits import WRITTEN, written_otherwise
 from policies.rego.failure import evaluation_failure
 from policies.rego.tree import Module, parse
 
@@ -53,6 +54,7 @@ class Work:
     def __init__(self, setup: dict[str, Any]) -> None:
         self._texts, self._sources = setup["texts"], setup["sources"]
         self._engine = build(Bundle("tests", "", setup["texts"], {}, {}, setup["data"]))
+        self._otherwise = written_otherwise(setup["data"].encode())
         self._coverage = bool(setup["coverage"])
         self._failures = Failures(self._engine.clone(), setup["texts"], setup["sources"])
         self._engine.set_enable_coverage(self._coverage)
@@ -77,6 +79,7 @@ class Work:
     def run(self, test: Test) -> dict[str, Any]:
         """How a test went, as a JSON value: outcome, detail, line, milliseconds, cases and lines."""
         engine = self._engine.clone()
+        WRITTEN.otherwise = self._otherwise
         began = time.perf_counter()
         try:
             found = self._cases(engine, test) if test.cases else self._whole(engine, test)

@@ -11,6 +11,7 @@ import re2
 from policies.errors import Problem
 from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
+from policies.rego.digits import is_plain
 from policies.rego.extents import called_nodes, is_extent, readable
 from policies.rego.imports import check_imports
 from policies.rego.mocks import check_mocks, mocks
@@ -127,6 +128,14 @@ def _expression(module: Module, kind: str, node: Node) -> Iterator[Problem]:
             yield module.problem(
                 node, "number", f"the number {text[:40]} cannot be compared exactly", "keep it within 2^53"
             )
+        elif not is_plain(text):
+            message = f"OPA keeps how {text[:40]} is written, which is lost here"
+            yield module.problem(node, "number", message, f"write {_plain(float(text))}")
+
+
+def _plain(number: float) -> str:
+    """A number as it is printed anywhere."""
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _moments(names: Names, module: Module) -> Iterator[int]:

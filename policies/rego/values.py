@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 
 from policies.numbers import LARGEST, exact
 from policies.rego.checks import MAX_DEPTH, MAX_ITEMS, text, whole
+from policies.rego.digits import WRITTEN, is_plain
 
 
 def floor(value: object) -> int:
@@ -61,6 +62,7 @@ def to_number(value: object) -> int | float:
     written = text(value)
     if not _NUMBER.fullmatch(written) or not exact(written):
         raise ValueError("not a number that is kept exactly")
+    WRITTEN.otherwise = WRITTEN.otherwise or not is_plain(written)
     found = json.loads(written)
     return int(found) if found == int(found) else float(found)
 
@@ -97,6 +99,7 @@ def json_unmarshal(value: object) -> object:
     def number(written: str) -> int | float:
         if not exact(written):
             raise ValueError("a number that is not kept exactly")
+        WRITTEN.otherwise = WRITTEN.otherwise or not is_plain(written)
         return int(written) if written.lstrip("-").isdigit() else float(written)
 
     found = json.loads(text(value), parse_int=number, parse_float=number, parse_constant=_not_json)
@@ -152,8 +155,8 @@ _ESCAPED: Final = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029
 
 
 def _scalar(value: object) -> str:
-    if type(value) is float:
-        raise TypeError("a fraction's digits are not kept as written")
+    if type(value) is float or (type(value) is int and WRITTEN.otherwise):
+        raise TypeError("a number's digits are not kept as written")
     return json.dumps(value)
 
 
