@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from policies.rego.builtins import ARITY
 from policies.schemas import Name, load
 
 PARTS: Final[tuple[tuple[Name, str, str], ...]] = (
@@ -27,6 +28,12 @@ PARTS: Final[tuple[tuple[Name, str, str], ...]] = (
 )
 
 
+_BUILTINS: Final = (
+    "The embedded engine evaluates these as OPA does; tests hold each against OPA. Others are refused by admission, "
+    "with the place; an OPA server (`policy.engine: opa`) has them all."
+)
+
+
 def policy_reference(generated: str) -> str:
     """The page: one table for each schema, a row for each path; `generated` says where the page comes from."""
     lines = [
@@ -45,7 +52,19 @@ def policy_reference(generated: str) -> str:
             f"| `{path}`{_mark(name, required)} | {_cell(takes)} | {_cell(text)} |"
             for path, takes, text, required in _rows(schema, schema, "")
         ]
+    lines += [
+        "",
+        "## Builtins",
+        "",
+        _BUILTINS,
+        "",
+        ", ".join(f"`{name}`" for name in sorted(ARITY) if _is_public(name)),
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _is_public(name: str) -> bool:
+    return not name.startswith("cordon_")
 
 
 def _rows(schema: Mapping[str, Any], node: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str, bool]]:

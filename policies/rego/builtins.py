@@ -1,6 +1,6 @@
 """Which builtins a bundle may call, and what to do instead of the others.
 
-NATIVE are the engine's own; each gave OPA's results on random arguments (tests/contracts/test_builtins.py), as did
+NATIVE are the engine's own; each gave OPA's results on random arguments (tests/contracts/test_rego_builtins.py), as did
 those of exact.py, which are done here. Everything else is refused: a builtin that is merely present may be
 wrong.
 """
