@@ -6,14 +6,13 @@ Every worker says so itself; one alert is enough until the server is back for on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
 
-from detectors.alert import Alert
-from detectors.consumer import Emission, Fields
-from detectors.detector import Case, Detector, Facts, number, parse, text
+from detectors.consumer import Emission
+from detectors.detector import Case, Facts, parse, text
+from detectors.once import Once
 
 
-class PolicyServerLost(Detector):
+class PolicyServerLost(Once):
     """The OPA server gives no answer that calls can be decided by."""
 
     name = "policy_server"
@@ -22,41 +21,15 @@ class PolicyServerLost(Detector):
     meaning = "The OPA server does not answer, or not with the bundle that is meant. Calls are refused meanwhile."
     remedy = "Run 'cordon doctor'; see that the OPA server runs, can be reached and holds its bundle."
 
-    def __init__(self) -> None:
-        self._told: list[str] = []
+    severity = "high"
+    subject = "policy"
 
     def observe(self, index: int, kind: bytes, record: bytes) -> Iterable[Emission]:
         """Raise one alert for each reason, however many workers meet it."""
         facts = parse(record)
         if kind == b"policy.server_back":
-            self._told.clear()
-            return ()
-        reason = text(facts, "reason")
-        if reason in self._told:
-            return ()
-        self._told = [*self._told[-15:], reason]
-        at = number(facts, "at")
-        alert = Alert(
-            detector=self.name,
-            severity="high",
-            tenant="",
-            subject_type="gateway",
-            subject="policy",
-            summary=f"Calls are refused: {text(facts, 'detail')}",
-            evidence=(index,),
-            count=1,
-            since=at,
-            until=at,
-        )
-        return (alert.emission(),)
-
-    def snapshot(self) -> Fields:
-        """What was reported since the server was back last."""
-        return {"told": self._told}
-
-    def restore(self, snapshot: Fields) -> None:
-        """Go on from what `snapshot` returned."""
-        self._told = list(cast("list[str]", snapshot["told"]))
+            return self.over()
+        return self.tell(text(facts, "reason"), f"Calls are refused: {text(facts, 'detail')}", index, facts)
 
 
 def _lost(reason: str) -> Facts:

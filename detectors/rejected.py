@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from detectors.alert import Alert
-from detectors.consumer import Emission, Fields
-from detectors.detector import Case, Detector, Facts, number, parse, text
+from detectors.consumer import Emission
+from detectors.detector import Case, Facts, parse, text
+from detectors.once import Once
 
 
-class Rejected(Detector):
+class Rejected(Once):
     """A policy bundle was refused when it was loaded."""
 
     name = "rejected"
@@ -22,43 +22,24 @@ class Rejected(Detector):
     meaning = "The bundle on disk is not valid or cannot be evaluated exactly. The one before stays in force."
     remedy = "Run 'cordon policy check' on the bundle and mend what it names."
 
-    def __init__(self) -> None:
-        self._told: list[str] = []
+    severity = "medium"
+    subject = "policy"
 
     def observe(self, index: int, kind: bytes, record: bytes) -> Iterable[Emission]:
         """Raise one alert for the same problems, however many workers meet them."""
         facts = parse(record)
         if kind == b"policy.loaded":
-            self._told.clear()
-            return ()
-        bundle = text(facts, "bundle")
+            return self.over()
         problems = cast("Sequence[object]", facts.get("problems") or ("no reason was given",))
-        what = f"{bundle}: {problems[0]}"
-        if what in self._told:
-            return ()
-        self._told = [*self._told[-15:], what]
-        at = number(facts, "at")
-        alert = Alert(
-            detector=self.name,
-            severity="medium",
-            tenant="",
-            subject_type="gateway",
-            subject="policy",
-            summary=f"Bundle {bundle} was refused, the old one stays: {problems[0]}",
-            evidence=(index,),
-            count=len(problems),
-            since=at,
-            until=at,
-        )
-        return (alert.emission(),)
-
-    def snapshot(self) -> Fields:
-        """What was reported since a bundle was loaded last."""
-        return {"told": self._told}
-
-    def restore(self, snapshot: Fields) -> None:
-        """Go on from what `snapshot` returned."""
-        self._told = list(cast("list[str]", snapshot["told"]))
+        if "rollout" in facts:
+            bundle = f"of {text(facts, 'rollout')}"
+            after = (
+                "the calls that it should decide are refused" if text(facts, "stage") != "shadow" else "it is not tried"
+            )
+        else:
+            bundle, after = text(facts, "bundle"), "the old one stays"
+        summary = f"Bundle {bundle} was refused, {after}: {problems[0]}"
+        return self.tell(f"{bundle}: {problems[0]}", summary, index, facts, count=len(problems))
 
 
 def _rejected(problem: str) -> Facts:
@@ -66,10 +47,14 @@ def _rejected(problem: str) -> Facts:
 
 
 _LOADED: Facts = {"kind": "policy.loaded", "at": 1, "bundle": "starter", "revision": "r1"}
+_ROLLED_OUT: Facts = {
+    "kind": "policy.rejected", "at": 1, "rollout": "rollout-1", "scope": "", "stage": "live", "problems": ["is missing"],
+}  # fmt: skip
 Rejected.cases = (
     Case("a bundle is refused", [_rejected("a.rego:3: recursion")], ["policy"]),
     Case("by four workers", [_rejected("a.rego:3: recursion")] * 4, ["policy"]),
     Case("for two reasons, one after the other", [_rejected("a"), _rejected("b")], ["policy", "policy"]),
     Case("again after one was loaded", [_rejected("a"), _LOADED, _rejected("a")], ["policy", "policy"]),
     Case("a bundle is loaded", [_LOADED]),
+    Case("a roll-out's bundle is missing", [_ROLLED_OUT] * 2, ["policy"]),
 )
