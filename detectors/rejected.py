@@ -47,9 +47,7 @@ def _rejected(problem: str) -> Facts:
 
 
 _LOADED: Facts = {"kind": "policy.loaded", "at": 1, "bundle": "starter", "revision": "r1"}
-_ROLLED_OUT: Facts = {
-    "kind": "policy.rejected", "at": 1, "rollout": "rollout-1", "scope": "", "stage": "live", "problems": ["is missing"],
-}  # fmt: skip
+_ROLLED_OUT: Facts = {"kind": "policy.rejected", "at": 1, "rollout": "r-1", "stage": "live", "problems": ["is missing"]}
 Rejected.cases = (
     Case("a bundle is refused", [_rejected("a.rego:3: recursion")], ["policy"]),
     Case("by four workers", [_rejected("a.rego:3: recursion")] * 4, ["policy"]),
