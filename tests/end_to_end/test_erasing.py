@@ -65,14 +65,15 @@ def test_an_erased_tenant_is_cut_off_everywhere_and_its_content_is_gone(gateway:
     thread.start()
     assert begun.wait(10)
     start = gateway.log.size()
-    named = [r["side"] for r in gateway.records(0, "call.intent") if r["tenant"] == "acme"]
-    kept = [r["side"] for r in gateway.records(0, "call.intent") if r["tenant"] == "globex"]
+    shown = [(r["tenant"], r["side"]) for r in gateway.records(0, "call.intent", "call.outcome") if "side" in r]
+    named = [side for tenant, side in shown if tenant == "acme"]
+    kept = [side for tenant, side in shown if tenant == "globex"]
     side = SqliteSide(gateway.data_dir / "cordon-side.db")
     wait_for(lambda: all(side.load(digest) for digest in named + kept))
 
     done = gateway.cli("tenant", "erase", "acme", "--yes")
     erased_at = time.monotonic()
-    assert len(done["keys"]) == 1 and done["blobs"] == len(set(named))
+    assert len(done["keys"]) == 1 and done["blobs"] >= len(set(named)) > 2
     for _ in range(12):  # New connections, so that both workers are met.
         assert call(gateway, key).status_code == 401
     assert call(gateway, other).status_code == 200

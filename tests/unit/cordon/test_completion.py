@@ -37,7 +37,7 @@ def completed(folder: Path, words: str, last: str) -> list[str]:
     ("words", "last", "offered"),
     [
         ("cordon", "co", {"contain", "config", "completion"}),
-        ("cordon log", "", {"show", "proof", "checkpoint", "verify", "export", "move", "prune"}),
+        ("cordon log", "", {"show", "proof", "checkpoint", "verify", "export", "move", "prune", "decisions"}),
         ("cordon log verify", "--s", {"--since"}),
         ("cordon completion", "", {"bash", "zsh", "fish"}),
         ("cordon account invite x --role", "an", {"analyst"}),
