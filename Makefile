@@ -33,8 +33,9 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 servers:  ## Real servers that the tests talk to (OPA, a log checker, nginx, wrk, Chromium), into .cache/
 	@scripts/servers
 
+# Files are handed out in order, the slow ones of whole Cordons first, so that no core waits for the last of them.
 test: venv servers lint types  ## Every check and every test; what could not be tested is named at the end
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 unit: venv  ## The quick tests only
 	$(BIN)/python -m pytest tests/unit

@@ -56,7 +56,7 @@ def test_calls_are_decided_by_the_server_refused_without_it_and_served_again(ser
         refused = call(running, key, "/payments/transfers")
         assert refused.status_code == 403
         assert refused.json()["reasons"][0]["rule"] != "policy.result"
-        assert ready(running) == 200
+        wait_for(lambda: ready(running) == 200)
         findings = {row["check"]: row for row in running.cli("doctor")["findings"]}
         assert findings["opa"]["level"] == "ok"
         assert loaded["revision"] in findings["opa"]["text"]

@@ -30,9 +30,7 @@ def test_whatever_is_killed_complete_answers_have_their_records(seed: int) -> No
         with Load(gateway, key) as load:
             for name in victims:
                 time.sleep(chance.uniform(0.1, 2 * LOAD_SECONDS / len(victims)))
-                if name in gateway.processes():
-                    gateway.kill(name)
-                    killed += 1
+                killed += gateway.killed(name)
         recovered(gateway, key)
         assert killed >= 8 and len(load.complete) > 100, (killed, len(load.complete), load.errors)
         intents, outcomes = check_promise(gateway, load)

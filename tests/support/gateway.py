@@ -244,6 +244,14 @@ class Cordon:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def killed(self, name: str) -> bool:
+        """End a part as SIGKILL does if it runs at this moment; whether it did."""
+        pid = self.processes().get(name)
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
+
     def restarted(self, name: str, old: int, seconds: float = 20.0) -> None:
         """Wait until another process than `old` plays the part `name`."""
         wait_for(lambda: self.processes().get(name, old) != old, seconds)
