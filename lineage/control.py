@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from lineage import rollouts
+from lineage import fields, rollouts
 from lineage.errors import RecordError
 from lineage.record import decode
 from lineage.rollouts import Rollout
@@ -108,7 +108,7 @@ class ControlState:
         step = _FOLDS.get(str(record.get("kind")))
         if step is None:
             return self
-        if step is _pruned and not 0 < _time(record, "before") <= index:
+        if step is _pruned and not 0 < fields.time(record, "before") <= index:
             raise RecordError("a log.pruned record needs the index of an earlier record in 'before'")
         return replace(step(self, record), epoch=index + 1)
 
@@ -196,27 +196,6 @@ def _row_changes(kind: str, before: Mapping[str, Any], after: Mapping[str, Any])
             yield kind, name, None
 
 
-def _text(record: Mapping[str, object], name: str) -> str:
-    value = record.get(name)
-    if type(value) is not str or not value:
-        raise RecordError(f"a {record.get('kind')} record needs a text in {name!r}")
-    return value
-
-
-def _time(record: Mapping[str, object], name: str) -> int:
-    value = record.get(name)
-    if type(value) is not int:
-        raise RecordError(f"a {record.get('kind')} record needs a time in ms in {name!r}")
-    return value
-
-
-def _one_of(record: Mapping[str, object], name: str, allowed: tuple[str, ...]) -> str:
-    value = _text(record, name)
-    if value not in allowed:
-        raise RecordError(f"a {record.get('kind')} record's {name!r} is one of {', '.join(allowed)}")
-    return value
-
-
 def _bounded(entries: dict[str, Any]) -> Mapping[str, Any]:
     if len(entries) > MAX_ENTRIES:
         raise RecordError(f"there are {MAX_ENTRIES} live entries already; release or revoke some first")
@@ -225,19 +204,19 @@ def _bounded(entries: dict[str, Any]) -> Mapping[str, Any]:
 
 def _applied(state: ControlState, record: Mapping[str, object]) -> ControlState:
     containment = Containment(
-        id=_text(record, "containment"),
-        target_type=_one_of(record, "target_type", ("principal", "endpoint")),
-        target=_text(record, "target"),
-        reason=_text(record, "reason"),
-        owner=_text(record, "owner"),
-        since=_time(record, "at"),
-        until=_time(record, "until"),
+        id=fields.text(record, "containment"),
+        target_type=fields.one_of(record, "target_type", ("principal", "endpoint")),
+        target=fields.text(record, "target"),
+        reason=fields.text(record, "reason"),
+        owner=fields.text(record, "owner"),
+        since=fields.time(record, "at"),
+        until=fields.time(record, "until"),
     )
     return replace(state, containments=_bounded({**state.containments, containment.id: containment}))
 
 
 def _ended(state: ControlState, record: Mapping[str, object]) -> ControlState:
-    gone = _text(record, "containment")
+    gone = fields.text(record, "containment")
     rest = {name: item for name, item in state.containments.items() if name != gone}
     return replace(state, containments=MappingProxyType(rest))
 
@@ -246,30 +225,28 @@ def _key_created(state: ControlState, record: Mapping[str, object]) -> ControlSt
     roles = record.get("roles")
     if not isinstance(roles, list | tuple) or not all(type(role) is str for role in roles):
         raise RecordError("an admin.key_created record needs a list of texts in 'roles'")
-    digest = _text(record, "digest")
-    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-        raise RecordError("an admin.key_created record needs the key's SHA-256 in lower-case hex in 'digest'")
-    if _text(record, "tenant") in state.erased:
+    digest = fields.digest(record, "digest")
+    if fields.text(record, "tenant") in state.erased:
         raise RecordError("the tenant was erased, and gets no keys; give the new one another id")
     key = ApiKey(
-        id=_text(record, "key"),
+        id=fields.text(record, "key"),
         digest=digest,
-        name=_text(record, "name"),
-        tenant=_text(record, "tenant"),
+        name=fields.text(record, "name"),
+        tenant=fields.text(record, "tenant"),
         roles=tuple(roles),
-        kind=_one_of(record, "key_kind", ("caller", "reader")),
-        expires=None if record.get("expires") is None else _time(record, "expires"),
+        kind=fields.one_of(record, "key_kind", ("caller", "reader")),
+        expires=None if record.get("expires") is None else fields.time(record, "expires"),
     )
     return replace(state, keys=_bounded({**state.keys, digest: key}))
 
 
 def _key_revoked(state: ControlState, record: Mapping[str, object]) -> ControlState:
-    gone = _text(record, "key")
+    gone = fields.text(record, "key")
     return replace(state, keys=MappingProxyType({d: key for d, key in state.keys.items() if key.id != gone}))
 
 
 def _tenant_erased(state: ControlState, record: Mapping[str, object]) -> ControlState:
-    erased = Erased(tenant=_text(record, "tenant"), at=_time(record, "at"), by=_text(record, "by"))
+    erased = Erased(tenant=fields.text(record, "tenant"), at=fields.time(record, "at"), by=fields.text(record, "by"))
     keys = {digest: key for digest, key in state.keys.items() if key.tenant != erased.tenant}
     return replace(
         state,
@@ -289,9 +266,9 @@ _KINDS: Final = ("containment", "key", "erased", "pruned", "rollout")
 def _pruned(state: ControlState, record: Mapping[str, object]) -> ControlState:
     # Bound to what was in force, it shows ever after that no control record below it was deleted or changed to another
     # effect. One that comes too late, when something else is in force already, has no effect.
-    if _text(record, "control") != state.digest():
+    if fields.text(record, "control") != state.digest():
         return state
-    return replace(state, pruned=max(state.pruned, _time(record, "before")))
+    return replace(state, pruned=max(state.pruned, fields.time(record, "before")))
 
 
 _FOLDS: Final[Mapping[str, Callable[[ControlState, Mapping[str, object]], ControlState]]] = {

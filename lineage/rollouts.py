@@ -17,11 +17,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from lineage import fields
 from lineage.errors import RecordError
 
 STAGES: Final = ("draft", "shadow", "canary", "live")
 REPLACED: Final = "replaced"
 """The stage of one that was live, and that the live one, or another of this stage, can be gone back from to."""
+_ORDER: Final = ("live", "canary", "shadow", "draft", REPLACED)
 MOST_ROLLOUTS: Final = 64
 MOST_BACK: Final = 8
 """How many steps can be gone back from a live roll-out."""
@@ -32,7 +34,6 @@ WHOLE: Final = 1_000
 NOT_KNOWN: Final = "is not known"
 _UNKNOWN: Final = f"{NOT_KNOWN}; 'cordon policy bundles' lists those that are"
 _GUARDED: Final = ("canary", "live")
-_HEX: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,27 @@ def refusal(rollouts: Rollouts, record: Mapping[str, object]) -> str:
     return after if isinstance(after, str) else ""
 
 
+def took_effect(rollouts: Rollouts, record: Mapping[str, object]) -> bool:
+    """Whether a record that was not refused holds in the roll-outs after it: another one may have come before it."""
+    rollout, kind = rollouts.get(str(record.get("rollout"))), record.get("kind")
+    if rollout is None or kind == "policy.withdrawn":
+        return rollout is None and kind == "policy.withdrawn"
+    if kind == "policy.approved":
+        return rollout.approved_by == record.get("by")
+    return kind == "policy.proposed" or rollout.stage == record.get("stage")
+
+
+def ordered(rollouts: Rollouts) -> list[Rollout]:
+    """All of them: those of the common bundle first, and in each scope the one that decides first."""
+    return sorted(rollouts.values(), key=lambda each: (each.scope, _ORDER.index(each.stage), -each.since))
+
+
+def compared_with(rollouts: Rollouts, rollout: Rollout) -> Rollout | None:
+    """What decides where a roll-out would, or decided before it; None: the configured bundle, or none of a tenant's."""
+    now = live(rollouts, rollout.scope)
+    return now if now is not None and now.id != rollout.id else rollouts.get(rollout.previous)
+
+
 def live(rollouts: Rollouts, scope: str) -> Rollout | None:
     """The live roll-out of a scope."""
     return _at(rollouts, scope, "live")
@@ -101,19 +123,19 @@ def from_row(value: dict[str, object]) -> Rollout:
 
 def _proposed(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | str:
     new = Rollout(
-        id=_text(record, "rollout"),
-        digest=_digest(record, "digest"),
-        revision=_text(record, "revision"),
-        scope=_text(record, "scope", empty=True),
+        id=fields.text(record, "rollout"),
+        digest=fields.digest(record, "digest"),
+        revision=fields.text(record, "revision"),
+        scope=fields.text(record, "scope", empty=True),
         stage="draft",
         share=0,
         tenants=(),
-        author=_text(record, "by"),
+        author=fields.text(record, "by"),
         approved_by="",
         base="",
         previous="",
-        note=_text(record, "note", empty=True),
-        since=_number(record, "at"),
+        note=fields.text(record, "note", empty=True),
+        since=fields.time(record, "at"),
     )
     if new.id in rollouts:
         return "is proposed already"
@@ -123,10 +145,10 @@ def _proposed(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | st
 
 
 def _approved(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | str:
-    rollout, by = rollouts.get(_text(record, "rollout")), _text(record, "by")
+    rollout, by = rollouts.get(fields.text(record, "rollout")), fields.text(record, "by")
     if rollout is None:
         return _UNKNOWN
-    if _text(record, "digest") != rollout.digest:
+    if fields.text(record, "digest") != rollout.digest:
         return "has another bundle than the one that was looked at"
     if rollout.stage == REPLACED or rollout.approved_by:
         return "is approved already"
@@ -136,11 +158,9 @@ def _approved(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | st
 
 
 def _staged(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | str:
-    rollout, stage = rollouts.get(_text(record, "rollout")), _text(record, "stage")
-    if stage not in STAGES:
-        raise RecordError(f"a {record.get('kind')} record's 'stage' is one of {', '.join(STAGES)}")
+    rollout, stage = rollouts.get(fields.text(record, "rollout")), fields.one_of(record, "stage", STAGES)
     share, tenants = _part(record, stage)
-    base, at = _text(record, "base", empty=True), _number(record, "at")
+    base, at = fields.text(record, "base", empty=True), fields.time(record, "at")
     if rollout is None:
         return _UNKNOWN
     if rollout.stage == REPLACED:
@@ -165,7 +185,7 @@ def _staged(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | str:
 
 
 def _withdrawn(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | str:
-    rollout = rollouts.get(_text(record, "rollout"))
+    rollout = rollouts.get(fields.text(record, "rollout"))
     if rollout is None:
         return _UNKNOWN
     if rollout.stage == "live":
@@ -227,27 +247,6 @@ def _at(rollouts: Rollouts, scope: str, stage: str) -> Rollout | None:
 def _person(name: str) -> str:
     """Who acts: the user alice of a machine (`cli:alice`) and the operator alice count as one."""
     return name.rpartition(":")[2].casefold()
-
-
-def _text(record: Mapping[str, object], name: str, *, empty: bool = False) -> str:
-    value = record.get(name, "" if empty else None)
-    if type(value) is not str or not (value or empty):
-        raise RecordError(f"a {record.get('kind')} record needs a text in {name!r}")
-    return value
-
-
-def _digest(record: Mapping[str, object], name: str) -> str:
-    value = _text(record, name)
-    if len(value) != 64 or not set(value) <= _HEX:
-        raise RecordError(f"a {record.get('kind')} record needs a SHA-256 in lower-case hex in {name!r}")
-    return value
-
-
-def _number(record: Mapping[str, object], name: str) -> int:
-    value = record.get(name)
-    if type(value) is not int:
-        raise RecordError(f"a {record.get('kind')} record needs a time in ms in {name!r}")
-    return value
 
 
 STEPS: Final[Mapping[str, Step]] = MappingProxyType(

@@ -11,7 +11,6 @@ A crash, a hang or too much memory there is a refusal here, which names the step
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -52,13 +51,8 @@ class Admission:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-async def admit(bundle: Bundle, settings: Policy) -> Admission:
-    """Examine a bundle without holding up the event loop. Never raises for what is wrong with the bundle."""
-    return await asyncio.to_thread(admit_now, bundle, settings)
-
-
 def admit_now(bundle: Bundle, settings: Policy) -> Admission:
-    """Examine a bundle and wait for the verdict."""
+    """Examine a bundle; it takes up to seconds. Never raises for what is wrong with the bundle."""
     request = {
         "modules": dict(bundle.modules),
         "data": bundle.data,

@@ -118,12 +118,18 @@ class Reloader:
 
 
 def examine(bundle: Bundle, settings: Policy, verdicts: Verdicts) -> Admission:
-    """The verdict on a bundle, remembered or given anew, where it may be served; BundleError when it is refused."""
+    """The verdict on a bundle that may be served; BundleError when it is refused. It may take seconds."""
+    verdict = verdict_on(bundle, settings, verdicts)
+    if verdict.bundle is None:
+        raise BundleError(verdict.errors)
+    return verdict
+
+
+def verdict_on(bundle: Bundle, settings: Policy, verdicts: Verdicts) -> Admission:
+    """The verdict on a bundle, whatever it is: remembered, or given anew and remembered. It may take seconds."""
     verdict = verdicts.read(bundle, settings)
     if verdict is None:
         verdict = admit_now(bundle, settings)
         if verdict.bundle is not None:
             verdicts.write(bundle, settings, verdict)
-    if verdict.bundle is None:
-        raise BundleError(verdict.errors)
     return verdict

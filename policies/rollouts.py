@@ -24,16 +24,17 @@ from lineage.control import ControlState
 from lineage.errors import LineageError
 from lineage.metrics import Meter
 from lineage.rollouts import Rollout
-from policies.admission import Admission, admit
-from policies.bundle import Bundle, bundle_of_archive
+from policies.admission import Admission
 from policies.canary import decides
 from policies.combine import CombinedEngine
 from policies.embedded import EmbeddedEngine
 from policies.engine import PolicyEngine
 from policies.errors import BundleError, BundleUnavailable, PolicyError, Problem
+from policies.reloading import examine
 from policies.settings import Policy
 from policies.shadow.runner import Shadow
 from policies.shadow.trial import Trial
+from policies.stored import Fetch, stored_bundle
 from policies.verdicts import Verdicts
 from policies.watched import Mix, Reads, Watched
 
@@ -45,9 +46,6 @@ RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
 DECIDING: Final = ("canary", "live")
 TAKEN_UP: Final = ("shadow", *DECIDING)
 _MOST_MIXES: Final = 64
-
-Fetch = Callable[[str], bytes | None]
-"""Gets an archive by its digest from the bundle store, verified; None where there is none. It may take its time."""
 
 
 class Base(Protocol):
@@ -138,7 +136,8 @@ class Rollouts:
         if now == self._followed:
             return
         self._followed = now
-        wanted = {each.id: each for each in now.values() if _is_needed(each, state)}
+        # Those in a stage of use, those that may be the next ones there, and those that can be gone back to.
+        wanted = {each.id: each for each in now.values() if each.stage in TAKEN_UP or each.approved_by}
         for name in self._slots.keys() - wanted.keys():
             self._slots.pop(name).drop()
         for name, rollout in wanted.items():
@@ -262,7 +261,7 @@ class Rollouts:
         tries = 0
         while True:
             try:
-                slot.verdict = await self._examined(slot.rollout)
+                slot.verdict = await asyncio.to_thread(self._examined, slot.rollout)
                 self._take_up(slot)
             except Exception as error:  # whatever it is, calls that it decides are refused until it is over
                 self._fail(slot, error)
@@ -275,25 +274,9 @@ class Rollouts:
             await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
             tries += 1
 
-    async def _examined(self, rollout: Rollout) -> Admission:
-        bundle = await asyncio.to_thread(self._read, rollout)
-        verdict = await asyncio.to_thread(self._verdicts.read, bundle, self._settings)
-        if verdict is None:
-            verdict = await admit(bundle, self._settings)
-            if verdict.bundle is not None:
-                await asyncio.to_thread(self._verdicts.write, bundle, self._settings, verdict)
-        if verdict.bundle is None:
-            raise BundleError(verdict.errors)
-        return verdict
-
-    def _read(self, rollout: Rollout) -> Bundle:
-        archive = self._fetch(rollout.digest)
-        if archive is None:
-            raise _refused("missing", "is not in the bundle store", "propose it again")
-        bundle = bundle_of_archive(archive, rollout.id, self._settings.verification)
-        if bundle.revision != rollout.revision:
-            raise _refused("revision", "holds another revision than was proposed", "propose it again")
-        return bundle
+    def _examined(self, rollout: Rollout) -> Admission:
+        bundle = stored_bundle(self._fetch, rollout, self._settings.verification)
+        return examine(bundle, self._settings, self._verdicts)
 
     def _take_up(self, slot: Slot) -> None:
         """Make the engine where the roll-out decides, and tell of each stage that the bundle is taken up in."""
@@ -338,17 +321,6 @@ class Rollouts:
             self._on_rejected(slot.rollout, (Problem(".", 0, 0, "broken", message, "mend it and propose it again"),))
 
 
-def _is_needed(rollout: Rollout, state: ControlState) -> bool:
-    """Whether a bundle is to be ready: it is in a stage of use, may be the next one there, or can be gone back to."""
-    if rollout.stage in TAKEN_UP or rollout.approved_by:
-        return True
-    return any(rollout.id == other.previous for other in state.rollouts.values())
-
-
 def _name(rollout: Rollout) -> str:
     whose = f"the own bundle of tenant {rollout.scope}" if rollout.scope else "the bundle"
     return f"{whose} that is {'in canary' if rollout.stage == 'canary' else 'live'} ({rollout.id})"
-
-
-def _refused(code: str, message: str, remedy: str) -> BundleError:
-    return BundleError([Problem(".", 0, 0, code, message, remedy)])

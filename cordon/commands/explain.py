@@ -20,11 +20,12 @@ from lineage.reader import open_reader
 from lineage.record import decode
 from lineage.side_place import SidePlace
 from policies.admission import admit_now
-from policies.bundle import Bundle, bundle_of_archive
+from policies.bundle import Bundle
 from policies.engine import Moment
 from policies.errors import BundleError
 from policies.explain import Almost, Explanation, Fired, explain, told
 from policies.settings import BundlePlace, Policy
+from policies.stored import stored_bundle
 from policies.testing import Evaluation, evaluate_admitted
 
 MOST_SHOWN: Final = 12
@@ -101,14 +102,13 @@ def _recorded(config: Config, index: int) -> _Recorded:
 
 
 def _rolled_out(config: Config, revision: str) -> Bundle | None:
-    """The bundle of this revision, where it is one that is rolled out and still kept."""
+    """The bundle of this revision, where it is one that is rolled out."""
     with closing(open_reader(config.data_dir, config.database)) as reader:
         rollout = next((each for each in reader.control().rollouts.values() if each.revision == revision), None)
     if rollout is None:
         return None
     with closing(SidePlace(config.data_dir, config.database).side()) as side:
-        archive = BundleStore(side).get(rollout.digest)
-    return None if archive is None else bundle_of_archive(archive, rollout.id)
+        return stored_bundle(BundleStore(side).get, rollout)
 
 
 def _notes(call: _Recorded, explained: str) -> Iterator[str]:

@@ -20,12 +20,13 @@ from lineage import actions
 from lineage.bundles import BundleStore
 from lineage.control import ControlState
 from lineage.local import Log
-from lineage.rollouts import STAGES, WHOLE, Rollout, live
+from lineage.rollouts import STAGES, WHOLE, Rollout, compared_with, live, ordered, took_effect
 from lineage.side_place import SidePlace
-from policies.bundle import Bundle, bundle_of_archive, read_all
+from policies.bundle import Bundle, read_all
 from policies.differences import differences
 from policies.proposal import examine
 from policies.shadow_counts import Counts, shadow_counts
+from policies.stored import stored_bundle
 from policies.tarball import pack
 
 _PLACE: Final = click.Path(exists=True, path_type=Path)
@@ -149,7 +150,7 @@ def withdraw(config: Config, rollout: str, reason: str, as_json: bool) -> None:
 def bundles(config: Config, as_json: bool) -> None:
     """List the roll-outs: stage, author, approval, and what the shadow would have decided otherwise."""
     with the_log(config) as log:
-        rows = sorted(log.control.rollouts.values(), key=_order)
+        rows = ordered(log.control.rollouts)
         counts = shadow_counts(log.reader, rows)
     value = [asdict(each) | {"shadow": counts.get(each.id, Counts()).facts()} for each in rows]
     shown = [
@@ -189,13 +190,7 @@ def diff(config: Config, before: str, after: str | None, as_json: bool) -> int:
 def _recorded(log: Log, record: actions.Record) -> int:
     """Append a record and return its index; an error where somebody else was quicker, and it has no effect."""
     index = write(log, record)
-    now = log.control.rollouts.get(str(record["rollout"]))
-    if record["kind"] == "policy.withdrawn":
-        done = now is None
-    else:
-        done = now is not None and record.get("stage", now.stage) == now.stage
-        done = done and (record["kind"] != "policy.approved" or (now is not None and now.approved_by == record["by"]))
-    if not done:
+    if not took_effect(log.control.rollouts, record):
         raise click.ClickException("somebody else moved it at the same moment; see 'cordon policy bundles'")
     return index
 
@@ -211,10 +206,10 @@ def _chosen(config: Config, tenants: str) -> Collection[str]:
 def _against(state: ControlState, name: str) -> str:
     """What decides where a roll-out would."""
     rollout = state.rollouts.get(name)
-    now = live(state.rollouts, rollout.scope) if rollout else None
-    if rollout and rollout.scope and now is None:
+    before = compared_with(state.rollouts, rollout) if rollout else None
+    if rollout and rollout.scope and before is None:
         raise click.UsageError(f"tenant {rollout.scope} has no bundle of its own to compare with; name another")
-    return now.id if now and now.id != name else (now.previous if now and now.previous else CONFIGURED)
+    return before.id if before else CONFIGURED
 
 
 def _bundle(config: Config, state: ControlState, store: BundleStore, name: str) -> Bundle:
@@ -227,15 +222,7 @@ def _bundle(config: Config, state: ControlState, store: BundleStore, name: str) 
         if not place.exists():
             raise click.UsageError(f"{name} is neither a roll-out nor a path; 'cordon policy bundles' lists roll-outs")
         return read_bundle(about(config.policy, place))
-    archive = store.get(rollout.digest)
-    if archive is None:
-        raise click.ClickException(f"the bundle of {name} is not in the store any more; propose it again")
-    return bundle_of_archive(archive, name)
-
-
-def _order(rollout: Rollout) -> tuple[str, int, int]:
-    places = ("live", "canary", "shadow", "draft", "replaced")
-    return rollout.scope, places.index(rollout.stage), -rollout.since
+    return stored_bundle(store.get, rollout)
 
 
 def _stage(rollout: Rollout) -> str:

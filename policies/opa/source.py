@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from lineage.metrics import Meter
-from policies.admission import Admission, admit
 from policies.bundle import Bundle
 from policies.engine import PolicyEngine
 from policies.errors import BundleError, Problem
@@ -21,6 +20,7 @@ from policies.opa.push import Pusher
 from policies.opa.server import Server
 from policies.opa.wire import Decided, ServerError, Transport, read_about, read_plain, rule_target
 from policies.opa.wrapper import PACKAGE, Mark, mark_of
+from policies.reloading import verdict_on
 from policies.settings import Policy
 from policies.source import LocalSource, Source
 from policies.verdicts import Verdicts
@@ -180,7 +180,8 @@ class OpaSource:
     async def _take_up(self, bundle: Bundle, *, restore: bool = False) -> None:
         """Push a bundle and ask for it from now on; one that is refused leaves the one before in force."""
         self._bundle = self._bundle or bundle
-        verdict = await self._verdict(bundle)
+        # Admission is the embedded engine's, asked what the rules read: a bundle that it refuses may read all.
+        verdict = await asyncio.to_thread(verdict_on, bundle, self._settings, self._verdicts)
         try:
             if not await self._pusher.push(bundle, restore=restore):
                 self._wake()
@@ -233,15 +234,6 @@ class OpaSource:
             self.engine = OpaEngine(self._link, mark)
         self._link.changed.set()
         self._load(mark.revision)
-
-    async def _verdict(self, bundle: Bundle) -> Admission:
-        """What the embedded engine's admission says, for what the rules read: a bundle that it refuses may read all."""
-        verdict = await asyncio.to_thread(self._verdicts.read, bundle, self._settings)
-        if verdict is None:
-            verdict = await admit(bundle, self._settings)
-            if verdict.bundle is not None:
-                await asyncio.to_thread(self._verdicts.write, bundle, self._settings, verdict)
-        return verdict
 
     def _load(self, revision: str) -> None:
         if revision != self._loaded:

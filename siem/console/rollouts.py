@@ -19,12 +19,13 @@ from lineage.bundles import BundleStore
 from lineage.control import ControlState
 from lineage.errors import SideError
 from lineage.reader import LogReader
-from lineage.rollouts import Rollout, Rollouts, live
+from lineage.rollouts import Rollout, compared_with, ordered, took_effect
 from lineage.side_place import SidePlace
-from policies.bundle import Bundle, bundle_of_archive
+from policies.bundle import Bundle
 from policies.differences import Difference, differences
 from policies.errors import BundleError
 from policies.shadow_counts import Counts, shadow_counts
+from policies.stored import stored_bundle
 from siem.console.errors import Conflict, NotFound, invalid
 from siem.console.journal import Journal
 
@@ -34,7 +35,6 @@ REMEMBER_SECONDS: Final = 2.0
 MOST_COMPARED: Final = 8
 COMPARE_SECONDS: Final = 1.0
 """Longest time in seconds that one comparison waits for another."""
-_ORDER: Final = ("live", "canary", "shadow", "draft", "replaced")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,7 @@ class RolloutDesk:
 
     def all(self) -> list[Rollout]:
         """Every roll-out, the common bundle's first, the one that decides first of each scope."""
-        rollouts = self._journal.control.rollouts.values()
-        return sorted(rollouts, key=lambda each: (each.scope, _ORDER.index(each.stage), -each.since))
+        return ordered(self._journal.control.rollouts)
 
     def one(self, rollout: str) -> Rollout:
         """A roll-out; `NotFound` where there is none."""
@@ -86,9 +85,7 @@ class RolloutDesk:
 
     def compare(self, rollout: Rollout) -> Compared:
         """What the roll-out's bundle changes against the one that decides there now, or decided before it."""
-        now = live(self._journal.control.rollouts, rollout.scope)
-        other = now.id if now is not None and now.id != rollout.id else rollout.previous
-        before = self._journal.control.rollouts.get(other)
+        before = compared_with(self._journal.control.rollouts, rollout)
         against = before.id if before is not None else "" if rollout.scope else CONFIGURED
         # Comparing takes a moment of a processor, and a bundle server may take its time: one at a time, while others
         # wait a little, so that they do not take up all of the console's threads. What was compared is remembered.
@@ -106,10 +103,7 @@ class RolloutDesk:
 
     def approve(self, rollout: str, *, digest: str, by: str) -> None:
         """Let a bundle decide calls; `digest` is that of the archive that was looked at."""
-        self._move(
-            lambda stamp, state: actions.approve_bundle(stamp, state, rollout=rollout, digest=digest, by=by),
-            lambda after: rollout in after and after[rollout].approved_by == by,
-        )
+        self._move(lambda stamp, state: actions.approve_bundle(stamp, state, rollout=rollout, digest=digest, by=by))
 
     def stage(self, rollout: str, stage: str, *, share: int = 0, tenants: Collection[str] = (), by: str) -> None:
         """Bring a roll-out to a stage; a live one to draft goes back to the one before it."""
@@ -122,19 +116,13 @@ class RolloutDesk:
             except (BundleError, SideError) as error:
                 raise Conflict(f"A bundle cannot be read: {error}") from error
         facts = {"rollout": rollout, "stage": stage, "share": share, "tenants": tenants, "base": base}
-        self._move(
-            lambda stamp, state: actions.stage_bundle(stamp, state, by=by, **facts),  # type: ignore[arg-type]
-            lambda after: rollout in after and after[rollout].stage == stage,
-        )
+        self._move(lambda stamp, state: actions.stage_bundle(stamp, state, by=by, **facts))  # type: ignore[arg-type]
 
     def withdraw(self, rollout: str, *, reason: str, by: str) -> None:
         """Take a roll-out away."""
-        self._move(
-            lambda stamp, state: actions.withdraw_bundle(stamp, state, rollout=rollout, by=by, reason=reason),
-            lambda after: rollout not in after,
-        )
+        self._move(lambda stamp, state: actions.withdraw_bundle(stamp, state, rollout=rollout, by=by, reason=reason))
 
-    def _move(self, make: Callable[[Stamp, ControlState], Record], done: Callable[[Rollouts], bool]) -> None:
+    def _move(self, make: Callable[[Stamp, ControlState], Record]) -> None:
         """Append the record and see that it had its effect: another node may have been quicker."""
         with self._turn:
             try:
@@ -146,7 +134,7 @@ class RolloutDesk:
                     raise Conflict(f"The {error}.") from error
                 raise invalid(error) from error
             self._journal.append(record)
-            if not done(self._journal.control.rollouts):
+            if not took_effect(self._journal.control.rollouts, record):
                 raise Conflict("Somebody else moved it at the same moment. Look at it again.")
 
     def _changes(self, name: str, rollout: Rollout, read: Callable[[], Bundle]) -> tuple[Difference, ...]:
@@ -162,10 +150,7 @@ class RolloutDesk:
 
     def _bundle(self, rollout: Rollout) -> Bundle:
         with closing(self._place.side()) as side:
-            archive = BundleStore(side).get(rollout.digest)
-        if archive is None:
-            raise SideError(f"the bundle of {rollout.id} is not in the store any more; propose it again")
-        return bundle_of_archive(archive, rollout.id)
+            return stored_bundle(BundleStore(side).get, rollout)
 
 
 def _name(bundle: Bundle) -> str:

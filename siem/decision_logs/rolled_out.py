@@ -14,10 +14,10 @@ import structlog
 
 from lineage.errors import SideError
 from lineage.rollouts import Rollout
-from policies.bundle import bundle_of_archive
 from policies.errors import BundleError
 from policies.reloading import examine
 from policies.settings import Policy
+from policies.stored import Fetch, stored_bundle
 from policies.verdicts import Verdicts
 from siem.decision_logs.event import Record
 from siem.decision_logs.rules import LogRules
@@ -40,7 +40,7 @@ class RolledOutRules:
         settings: Policy,
         run_dir: Path,
         rollouts: Callable[[], Mapping[str, Rollout]],
-        fetch: Callable[[str], bytes | None],
+        fetch: Fetch,
     ) -> None:
         self._settings = settings
         self._verdicts = Verdicts(run_dir / "admitted")
@@ -83,8 +83,5 @@ class RolledOutRules:
         return self._rules.get(revision)
 
     def _load(self, rollout: Rollout) -> LogRules:
-        archive = self._fetch(rollout.digest)
-        if archive is None:
-            raise SideError(f"the bundle of {rollout.id} is not in the store any more")
-        bundle = bundle_of_archive(archive, rollout.id, self._settings.verification)
+        bundle = stored_bundle(self._fetch, rollout, self._settings.verification)
         return LogRules(examine(bundle, self._settings, self._verdicts), self._settings)

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from lineage.control import ControlState, from_rows, load, may_control
 from lineage.errors import RecordError
 from lineage.record import encode
-from lineage.rollouts import MOST_BACK, MOST_ROLLOUTS, REPLACED, Rollout, live, refusal
+from lineage.rollouts import (
+    MOST_BACK,
+    MOST_ROLLOUTS,
+    REPLACED,
+    Rollout,
+    compared_with,
+    live,
+    ordered,
+    refusal,
+    took_effect,
+)
 
 DIGEST = "ab" * 32
 EMPTY = ControlState()
@@ -198,3 +208,38 @@ def test_whatever_comes_the_rules_hold(records: list[dict[str, Any]]) -> None:
         before = [each.previous for each in rollouts if each.previous]
         assert sorted(before) == sorted(each.id for each in rollouts if each.stage == REPLACED), "each once, none lost"
     assert load(state.dump()) == state
+
+
+def test_a_record_took_effect_where_the_roll_outs_after_it_say_so() -> None:
+    draft = fold(proposed()).rollouts
+    ready = fold(proposed(), approved()).rollouts
+    used = fold(proposed(), approved(), staged("live")).rollouts
+    for record, before, after in (
+        (proposed(), {}, draft),
+        (approved(), draft, ready),
+        (staged("live"), ready, used),
+        (withdrawn(), draft, {}),
+    ):
+        assert took_effect(after, record)
+        assert not took_effect(before, record)
+    assert not took_effect(ready, approved(by="eve"))
+    assert not took_effect({}, staged("live"))
+
+
+def test_roll_outs_are_ordered_by_scope_and_by_who_decides_first() -> None:
+    state = fold(
+        proposed("own", "acme"), proposed("draft"), proposed("old"), proposed("new"), proposed("tried"),
+        approved("old"), approved("new"), staged("live", "old"), staged("live", "new"), staged("shadow", "tried"),
+    )  # fmt: skip
+    assert [each.id for each in ordered(state.rollouts)] == ["new", "tried", "draft", "old", "own"]
+
+
+def test_a_roll_out_is_compared_with_what_decides_in_its_place_or_did_before_it() -> None:
+    state = fold(proposed("old"), proposed("new"), proposed("own", "acme"), approved("old"), approved("new"))
+    assert compared_with(state.rollouts, state.rollouts["new"]) is None
+    state = fold(staged("live", "old"), start=state)
+    assert compared_with(state.rollouts, state.rollouts["new"]) == state.rollouts["old"]
+    assert compared_with(state.rollouts, state.rollouts["old"]) is None
+    assert compared_with(state.rollouts, state.rollouts["own"]) is None
+    state = fold(staged("live", "new"), start=state)
+    assert compared_with(state.rollouts, state.rollouts["new"]) == state.rollouts["old"]
