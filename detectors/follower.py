@@ -52,6 +52,13 @@ places = Table(
 )
 
 
+def kept() -> Executable:
+    """The statement that stores rows of `places`, in the place of those of the same name."""
+    new = insert(places)
+    changed = {name: new.excluded[name] for name in ("version", "next_index", "snapshot")}
+    return new.on_conflict_do_update(index_elements=["name"], set_=changed)
+
+
 class Reader(Protocol):
     """Where the log is read; `LogReader` is one."""
 
@@ -271,14 +278,11 @@ class Follower:
             self._awake.set()
 
     def _commit(self, rows: Sequence[dict[str, object]], statements: Sequence[Executable]) -> None:
-        new = insert(places)
-        changed = {name: new.excluded[name] for name in ("version", "next_index", "snapshot")}
-        upsert = new.on_conflict_do_update(index_elements=["name"], set_=changed)
         with self._engine.begin() as connection:
             self._guard(connection)
             for statement in statements:
                 connection.execute(statement)
-            connection.execute(upsert, rows)
+            connection.execute(kept(), rows)
 
     async def _finish(self) -> None:
         """Store once more, so that the next start has nothing to see again."""

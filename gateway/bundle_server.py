@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.answer_stream import AnswerStream
-from gateway.credentials import CredentialError, read_secret
+from gateway.credentials import CredentialError
 from gateway.errors import GatewayError, UpstreamError
+from gateway.service import Service, TooLong
 from gateway.settings import Endpoint, Limits
 from gateway.sweep import Sweep
 from gateway.upstream import UpstreamPool
@@ -25,43 +25,37 @@ class BundleServer:
         longest = download.wait_seconds + download.timeout_seconds
         times = {"first_byte_time": longest, "connect_time": min(limits.connect_time, download.timeout_seconds)}
         self._pool = UpstreamPool(limits.model_copy(update=times), sweep)
-        self._endpoint = Endpoint(id="bundle", url=str(settings.bundle), ca=download.ca)
+        self._endpoint = Endpoint(id="bundle", url=str(settings.bundle), ca=download.ca, credential=download.credential)
 
     async def fetch(self, etag: str, wait: int, limit: int) -> Fetched:
         """One GET, within the time that the settings give it. The token is read each time: files may be renewed."""
         seconds = wait + self._download.timeout_seconds
-        stream = AnswerStream()
         try:
-            headers = self._headers(etag, wait)
             async with asyncio.timeout(seconds):
-                stream.upstream = self._pool.request(self._endpoint, "GET", b"", headers, b"", stream)
-                status, fields = await stream.head()
-                found = {name: value.decode("latin-1") for name, value in fields}
-                if found.get(b"content-encoding", "identity").lower() != "identity":
-                    raise DownloadError("the server's answer is compressed on the way, which was not asked for")
-                body = await stream.read_all(limit) if status == 200 else b""
+                server = Service(self._endpoint, self._pool, "the bundle server")
+                reply = await server.send("GET", b"", b"", limit, _headers(etag, wait))
         except TimeoutError:
             raise DownloadError(f"the server gave no whole answer within {seconds:g} s") from None
         except UpstreamError as error:
             raise DownloadError(error.detail.replace("endpoint bundle", "the server")) from None
+        except TooLong:
+            raise DownloadError(f"the server's answer is longer than {limit} bytes") from None
         except (CredentialError, GatewayError) as error:
             raise DownloadError(str(error)) from None
-        finally:
-            stream.abandon()
-        if body is None:
-            raise DownloadError(f"the server's answer is longer than {limit} bytes")
-        return Fetched(status, found.get(b"etag", ""), found.get(b"content-type", ""), body)
+        found = {name: value.decode("latin-1") for name, value in reply.headers}
+        if found.get(b"content-encoding", "identity").lower() != "identity":
+            raise DownloadError("the server's answer is compressed on the way, which was not asked for")
+        body = reply.body if reply.status == 200 else b""
+        return Fetched(reply.status, found.get(b"etag", ""), found.get(b"content-type", ""), body)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._pool.close()
 
-    def _headers(self, etag: str, wait: int) -> list[tuple[bytes, bytes]]:
-        prefer = b"modes=snapshot" + (b";wait=%d" % wait if wait else b"")
-        headers = [(b"accept", b"application/vnd.openpolicyagent.bundles, application/gzip"), (b"prefer", prefer)]
-        if etag:
-            headers.append((b"if-none-match", etag.encode("ascii")))
-        if self._download.credential:
-            secret = read_secret("the bundle server", self._download.credential)
-            headers.append((b"authorization", b"Bearer " + secret))
-        return headers
+
+def _headers(etag: str, wait: int) -> list[tuple[bytes, bytes]]:
+    prefer = b"modes=snapshot" + (b";wait=%d" % wait if wait else b"")
+    headers = [(b"accept", b"application/vnd.openpolicyagent.bundles, application/gzip"), (b"prefer", prefer)]
+    if etag:
+        headers.append((b"if-none-match", etag.encode("ascii")))
+    return headers

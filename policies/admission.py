@@ -12,21 +12,18 @@ A crash, a hang or too much memory there is a refusal here, which names the step
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from policies.bundle import Bundle
 from policies.errors import Problem
+from policies.processes import ENVIRONMENT, command
 from policies.rego.builtins import OPA_SERVER
 from policies.samples import samples
 from policies.settings import Policy
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
 _START: Final = 2.0
 """Seconds on top of `admission_seconds` for the process to start and to end."""
 
@@ -63,12 +60,12 @@ def admit_now(bundle: Bundle, settings: Policy) -> Admission:
     }
     try:
         result = subprocess.run(
-            [sys.executable, "-P", "-m", "policies.admission_worker"],
+            command("policies.admission_worker"),
             input=json.dumps(request).encode(),
             capture_output=True,
             timeout=settings.admission_seconds + _START,
             check=False,
-            env={"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "RUST_LIB_BACKTRACE": "0"},
+            env=ENVIRONMENT,
         )
     except subprocess.TimeoutExpired as late:
         message = f"examining it took longer than policy.admission_seconds ({settings.admission_seconds:g} s)"

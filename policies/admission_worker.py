@@ -9,12 +9,13 @@ memory and time first, so that a bundle which breaks the engine breaks only this
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
+
+from policies.processes import limit
 
 MEMORY: Final = 2 << 30
 PARSE_SECONDS: Final = 2.0
@@ -24,14 +25,8 @@ ROUNDS: Final = 5
 def main() -> None:
     """Examine the bundle on standard input."""
     request = json.load(sys.stdin)
-    _limit(request["seconds"])
+    limit(MEMORY, int(request["seconds"]) + 1)
     print(json.dumps({"done": examine(request, _at)}), flush=True)
-
-
-def _limit(seconds: float) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _at(step: str, file: str) -> None:

@@ -11,10 +11,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -22,13 +20,13 @@ import orjson
 from policies.bundle import DATA_FILES
 from policies.engine import Moment
 from policies.errors import BundleError, PolicyError, Problem
+from policies.processes import ENVIRONMENT, command
 from policies.settings import Policy
 
 SECONDS: Final = 15.0
 """Longest time for everything."""
 MOST_FILES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*){0,7}")
-_ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 def try_out(
@@ -57,9 +55,9 @@ def try_out(
 
 def _answered(request: bytes) -> dict[str, Any]:
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "policies.trial_worker"],
+        command("policies.trial_worker"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-        env={"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "RUST_LIB_BACKTRACE": "0"},
+        env=ENVIRONMENT,
     )  # fmt: skip
     try:
         output, _ = process.communicate(request, SECONDS)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from dataclasses import asdict
 from typing import Any, Final
+
+from policies.processes import limit
 
 MEMORY: Final = 2 << 30
 CPU_SECONDS: Final = 15
@@ -15,10 +16,7 @@ LONGEST_ANSWER: Final = 4 << 20
 
 def main() -> None:
     """Answer the one request on standard input."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    # The processes that it starts have limits of their own, which must not lie above a hard one.
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit(MEMORY, CPU_SECONDS)
     answer = json.dumps(tried(json.load(sys.stdin)))
     if len(answer) > LONGEST_ANSWER:
         answer = json.dumps(

@@ -10,19 +10,18 @@ import json
 import os
 import select
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from policies.authoring.cases import Prepared, Test, prepare
 from policies.authoring.coverage import Coverage, Lines, measure, merge
 from policies.bundle import Bundle
 from policies.errors import BundleError, PolicyError, Problem
+from policies.processes import ENVIRONMENT, command
 
 Outcome = Literal["passed", "failed", "error", "skipped"]
 
@@ -32,7 +31,6 @@ WORTH_A_JOB: Final = 50
 
 _START_SECONDS: Final = 30.0
 _ANSWER: Final = 16_777_216
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +176,11 @@ class _Process:
         self._rest = b""
         self.lines: dict[str, list[list[int]]] = {}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "policies.authoring.worker"],
+            command("policies.authoring.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "RUST_LIB_BACKTRACE": "0"},
+            env=ENVIRONMENT,
             start_new_session=apart,
         )
         answer = self._exchange(setup, _START_SECONDS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from policies.authoring.failing import Failures
 from policies.bundle import Bundle
 from policies.embedded import build
 from policies.errors import BundleError
+from policies.processes import limit
 from policies.rego.digits import WRITTEN, written_otherwise
 from policies.rego.failure import evaluation_failure
 from policies.rego.tree import Module, parse
@@ -31,8 +31,7 @@ _UNDEFINED: Final = "<undefined>"
 
 def main() -> None:
     """Run what comes in until the input ends."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit(MEMORY)
     setup = json.loads(sys.stdin.readline())
     try:
         work = Work(setup)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from policies.combine import Decision, combine
 from policies.embedded import EmbeddedEngine
 from policies.engine import Moment
 from policies.errors import PolicyError, Problem
+from policies.processes import limit
 from policies.result import AnswerDecision, Reason, RequestDecision
 from policies.settings import Policy
 from policies.shadow.compare import Difference, differences
@@ -112,8 +112,7 @@ def main(progress: int) -> None:
 
     Answers are written for many frames at once, so that they do not wake the worker for each.
     """
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit(MEMORY)
     os.nice(19)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the supervisor
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process even inside the engine

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
 import orjson
@@ -21,6 +19,7 @@ import structlog
 from lineage.metrics import Meter
 from policies.combine import Decision
 from policies.engine import Moment
+from policies.processes import ENVIRONMENT, command
 from policies.settings import Policy
 from policies.shadow.compare import KINDS
 from policies.shadow.trial import Kind, Trial
@@ -33,7 +32,6 @@ LONGEST_DOCUMENT: Final = 65_536
 MOST_WAITING: Final = 1_024
 MOST_WAITING_BYTES: Final = 8 << 20
 RESTART_SECONDS: Final = 1.0
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class _Sent(NamedTuple):
@@ -127,11 +125,13 @@ class Shadow:
         await asyncio.sleep(delay)
         file = self._progress.fileno()
         os.pwrite(file, bytes(8), 0)
-        command = (sys.executable, "-P", "-m", "policies.shadow.process", str(file))
-        environment = {"PYTHONPATH": str(_ROOT), "PATH": os.defpath, "RUST_LIB_BACKTRACE": "0"}
         try:
             process, _ = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Output(self), *command, stderr=asyncio.subprocess.DEVNULL, env=environment, pass_fds=(file,)
+                lambda: _Output(self),
+                *command("policies.shadow.process", str(file)),
+                stderr=asyncio.subprocess.DEVNULL,
+                env=ENVIRONMENT,
+                pass_fds=(file,),
             )
         except OSError as error:
             log.error("the shadow process could not be started; this is tried again", problem=error.strerror)

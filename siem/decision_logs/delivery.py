@@ -21,12 +21,11 @@ import structlog
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from detectors.follower import places
+from detectors.follower import kept, places
 from lineage.actions import Stamp
 from lineage.errors import LineageError
 from lineage.metrics import Meter
 from lineage.record import encode
-from lineage.state import insert
 from policies.errors import PolicyError
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Sink, Undelivered
@@ -67,10 +66,9 @@ class Cursor:
     def store(self, place: int, lost: str) -> None:
         """Keep both, durably."""
         row = {"name": self.name, "version": _VERSION, "next_index": place, "snapshot": orjson.dumps({"lost": lost})}
-        new = insert(places).values(row)
         with self._engine.begin() as connection:
             self._guard(connection)
-            connection.execute(new.on_conflict_do_update(index_elements=["name"], set_=row))
+            connection.execute(kept(), [row])
 
 
 class Delivery:

@@ -125,7 +125,7 @@ def test_a_token_that_is_renewed_is_read_anew(tmp_path: Path) -> None:
     assert [b"bearer first" in seen[0], b"bearer second" in seen[1], len(seen)] == [True, True, 2]
 
 
-def test_the_body_of_what_is_no_bundle_is_not_read() -> None:
+def test_the_body_of_what_is_no_bundle_goes_no_further() -> None:
     assert fetched(saying(whole(b"secret page", "500 Oops"))) == Fetched(500, "", "", b"")
     assert fetched(saying(b'HTTP/1.1 304 Not Modified\r\netag: "7"\r\n\r\n')) == Fetched(304, '"7"', "", b"")
 
