@@ -20,6 +20,7 @@ from policies.rego.negation import check_every, check_negation
 from policies.rego.outputs import output_calls
 from policies.rego.recursion import check_recursion, parts
 from policies.rego.regexes import _compiled, plain_glob
+from policies.rego.safety import check_safety
 from policies.rego.spelling import WORD
 from policies.rego.tree import Module, Node, Rule, expressions, path_of, references
 from policies.rego.values import plain_format
@@ -52,6 +53,7 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
     problems = [*check_recursion(names), *_conflicts(names, data)]
     for module in names.modules:
         problems += [*_module(module), *check_negation(module), *check_every(module), *check_imports(names, module)]
+        problems += check_safety(names, module)
         for rule in module.rules:
             problems += _head(module, rule)
         outputs, moments = output_calls(names, module), set(_moments(names, module))

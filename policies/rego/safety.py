@@ -1,0 +1,168 @@
+"""Variables that nothing gives a value, which OPA calls unsafe.
+
+The engine refuses some of them, and takes others as undefined: those in the head of a rule, in the term of a
+comprehension, and on the right of `:=`. A misspelt name would leave a rule without a value for ever, and a denial that
+is never said lets calls through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from policies.errors import Problem
+from policies.rego.builtins import ARITY
+from policies.rego.names import DOCUMENTS, Names
+from policies.rego.outputs import output_calls
+from policies.rego.tree import Module, Node, Rule, bracketed
+
+_COMPREHENSIONS: Final = frozenset({"ArrayCompr", "SetCompr", "ObjectCompr"})
+_NAMED: Final = frozenset({"fcn", "with_mods"})
+"""Parts that name functions, which are no variables; what `with` gives is looked at by the engine."""
+_ANY: Final = "_"
+Scope = frozenset[str]
+
+
+def check_safety(names: Names, module: Module) -> Iterator[Problem]:
+    """Every variable to which neither its body, nor what that stands in, nor the bundle gives a value."""
+    safety = _Safety(names, module)
+    for rule in module.rules:
+        if not rule.default:
+            yield from safety.of_rule(rule)
+
+
+class _Safety:
+    def __init__(self, names: Names, module: Module) -> None:
+        self._names = names
+        self._module = module
+        self._outputs = output_calls(names, module)
+
+    def of_rule(self, rule: Rule) -> Iterator[Problem]:
+        head: Node = next(iter(rule.node["head"].values()))
+        arguments = frozenset(self._variables(head.get("args") or []))
+        bodies = rule.node["bodies"]
+        given = [[*bracketed(head["refr"]), head.get("key"), head.get("assign")]]
+        given += [[body["assign"]] for body in bodies[1:]]
+        for at, terms in enumerate(given):
+            query = bodies[at]["query"] if bodies else {"stmts": []}
+            yield from self._body(query, terms, arguments)
+
+    def _body(self, query: Node, terms: object, outer: Scope) -> Iterator[Problem]:
+        """A body, and the terms that it is there for, inside of what has the variables `outer`."""
+        scope = self._safe(query["stmts"], outer)
+        for statement in query["stmts"]:
+            yield from self._used(statement, scope | {_ANY})
+        yield from self._used(terms, scope | frozenset(self._iterated(terms, scope)))
+
+    def _used(self, part: object, scope: Scope) -> Iterator[Problem]:
+        """The variables below a part that have no value; comprehensions and `every` have some of their own."""
+        for kind, node in _below(part):
+            if kind == "Var":
+                name = str(node["value"])
+                if name not in scope and self._is_local(name):
+                    message = f"nothing gives the variable {name} a value" if name != _ANY else "`_` has no value here"
+                    yield self._module.problem(node, "unsafe", message, "correct the name, or bind it in the body")
+            elif kind == "Every":
+                named = {self._module.source({"span": each}) for each in (node["key"], node["value"]) if each}
+                yield from self._used(node["domain"], scope)
+                yield from self._body(node["query"], [], scope | named)
+            else:
+                terms = [each for name, each in node.items() if name in ("term", "key", "value")]
+                yield from self._body(node["query"], terms, scope - {_ANY})
+
+    def _safe(self, statements: list[Node], outer: Scope) -> Scope:
+        """What has a value once all statements of a body hold, in whatever order they are written."""
+        scope, before = outer, None
+        while scope != before:
+            before = scope
+            for statement in statements:
+                scope |= frozenset(self._bound(statement["literal"], scope))
+        return scope
+
+    def _bound(self, literal: Node, scope: Scope) -> Iterator[str]:
+        """The variables that a statement gives values to, where those in `scope` have theirs."""
+        kind, node = next(iter(literal.items()))
+        if kind == "SomeIn":
+            yield from self._iterated(node["collection"], scope)
+            yield from self._variables([node["key"], node["value"]])
+        elif kind == "Expr":
+            yield from self._iterated(node, scope)
+            (kind, expression), *_ = node["expr"].items()
+            if kind == "AssignExpr":
+                one_way = expression["op"] == "ColEq"
+                yield from self._unified(expression["lhs"], expression["rhs"], scope, one_way=one_way)
+            elif kind == "Call" and self._has_output(expression):
+                *given, output = expression["params"]
+                if self._have_values(given, scope):
+                    yield from self._variables(output)
+
+    def _has_output(self, call: Node) -> bool:
+        """Whether the last argument of a call that is a statement is its result, as may be of unknown builtins."""
+        function, name = self._names.called(self._module, call)
+        given = len(call["params"])
+        return id(call) in self._outputs or (function is None and given > 0 and ARITY.get(name, given - 1) == given - 1)
+
+    def _unified(self, left: Node, right: Node, scope: Scope, *, one_way: bool) -> Iterator[str]:
+        (kind, one), *_ = left.items()
+        other = right.get(kind)
+        if kind == "Array" and other is not None and len(one["items"]) == len(other["items"]):
+            for each in zip(one["items"], other["items"], strict=True):
+                yield from self._unified(*each, scope, one_way=one_way)
+            return
+        both_ways = kind == "Object" and other is not None and not one_way  # their keys may be in another order
+        if both_ways:
+            yield from self._variables([left, right])
+        elif one_way or self._have_values(right, scope):
+            yield from self._variables(left)
+        elif not one_way and self._have_values(left, scope):
+            yield from self._variables(right)
+
+    def _iterated(self, part: object, scope: Scope) -> Iterator[str]:
+        """The variables by which references go through all there is: `input.roles[i]`."""
+        if isinstance(part, list):
+            for each in part:
+                yield from self._iterated(each, scope)
+        elif isinstance(part, dict):
+            kind, node = next(iter(part.items()), ("", None))
+            if kind in _COMPREHENSIONS or kind == "Every":
+                return
+            if kind == "RefBrack" and isinstance(node, dict) and self._have_values(_base(part), scope):
+                yield from self._variables(list(bracketed(part)))
+            for each in part.values():
+                yield from self._iterated(each, scope)
+
+    def _have_values(self, part: object, scope: Scope) -> bool:
+        return all(name in scope for name in self._variables(part))
+
+    def _variables(self, part: object) -> Iterator[str]:
+        """The local variables below a part, without those that belong to a comprehension or an `every` in it."""
+        for kind, node in _below(part):
+            if kind == "Var" and self._is_local(str(node["value"])):
+                yield str(node["value"])
+            elif kind == "Every":
+                yield from self._variables(node["domain"])
+
+    def _is_local(self, name: str) -> bool:
+        known = name in DOCUMENTS or name in self._module.imports
+        return not known and self._names.resolve(self._module, (name,)) == (name,)
+
+
+def _below(part: object) -> Iterator[tuple[str, Node]]:
+    """The variables, comprehensions and `every`s of a part, without what is inside of those."""
+    stack = [part]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(reversed(part))
+        elif isinstance(part, dict):
+            kind, node = next(iter(part.items()), ("", None))
+            if isinstance(node, dict) and (kind in ("Var", "Every") or kind in _COMPREHENSIONS):
+                yield kind, node
+            else:
+                stack.extend(each for name, each in reversed(part.items()) if name not in _NAMED)
+
+
+def _base(reference: Node) -> Node:
+    """What a reference begins with."""
+    kind, node = next(iter(reference.items()))
+    return _base(node["refr"]) if kind in ("RefBrack", "RefDot") else reference
