@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from policies.admission import Admission, asked_rules
+from policies.authoring.data_names import CODE as UNKNOWN_DATA
+from policies.authoring.data_names import unknown_data
 from policies.authoring.inputs import CODE, UNCHECKED, Inputs
 from policies.authoring.layout import Layout, document
 from policies.authoring.mocks import check_mocks
@@ -19,7 +21,7 @@ from policies.rego.recursion import check_recursion
 from policies.schemas import load
 from policies.settings import Policy
 
-CODES: Final = (CODE, UNCHECKED, "unreachable", "shadowed", "untested", "no_tests")
+CODES: Final = (CODE, UNCHECKED, UNKNOWN_DATA, "unreachable", "shadowed", "untested", "no_tests")
 """The stable codes of what is found here; those of admission are its own."""
 
 _UNREADABLE: Final = frozenset({"parse", "nesting", "broken", "recursion"})
@@ -56,6 +58,7 @@ def examine(bundle: Bundle, admission: Admission, settings: Policy) -> list[Prob
     problems += _inputs(names, reach, settings)
     problems += unreached(names, reach, asked_rules(settings), bundle.modules)
     problems += shadowed(names)
+    problems += unknown_data(names, bundle.data, reach.all(entries(names, asked_rules(settings))))
     return sorted(set(problems))
 
 

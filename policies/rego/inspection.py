@@ -91,6 +91,10 @@ def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
         if not rule.open and (names.below(path) or any(package[: len(path)] == path for package in names.packages)):
             message = f"{'.'.join(path)} is a rule, and other rules or packages lie below it"
             yield module.problem(rule.node, "conflict", message, "rename one of them")
+        defaults = [(at, each) for at, each in found if each.default]
+        for at, each in defaults[1:]:
+            message = f"{'.'.join(path)} has another default, at {defaults[0][0].file}"
+            yield at.problem(each.node, "conflict", message, "leave one of them out")
         shapes = {(each.function, len(_arguments(each))) for _, each in found if each.function or not each.default}
         if len(shapes) > 1:
             message = f"{'.'.join(path)} is defined in different ways (number of arguments)"

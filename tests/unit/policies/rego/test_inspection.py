@@ -77,6 +77,16 @@ def test_a_rule_above_another_package_is_refused() -> None:
     assert [each.code for each in inspect(Names(modules), {})] == ["conflict"]
 
 
+def test_a_second_default_is_refused_in_whatever_file_it_stands() -> None:
+    modules = [
+        parse("a.rego", "package a\n\ndefault allow := false"),
+        parse("b.rego", "package a\n\ndefault allow := true"),
+    ]
+    (problem,) = inspect(Names(modules), {})
+    assert (problem.file, problem.code) == ("b.rego", "conflict")
+    assert "another default, at a.rego" in problem.message
+
+
 @pytest.mark.parametrize("bracket", ["[", "{", '{"a": '])
 def test_deep_nesting_is_found_without_parsing(bracket: str) -> None:
     found = check_brackets("p.rego", "package p\n\nx := " + bracket * 60)
