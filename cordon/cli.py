@@ -1,7 +1,8 @@
 """The command line: which commands there are, and how errors are told.
 
 Exit codes: 0 done; 1 a check failed or something could not be done; 2 the command was misused. An error is one line
-that says what is wrong, where, and what to do; CORDON_DEBUG=1 adds the traceback.
+that says what is wrong, where, and what to do, with a code that `cordon errors` explains; CORDON_DEBUG=1 adds the
+traceback.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
-from cordon.failures import EXPECTED, told
 from cordon.output import bad, json_text
 
 # In the order of the help. Each is imported when it is asked for, so that it starts quickly.
@@ -33,6 +34,7 @@ COMMANDS: Final = {
     "contain": "cordon.commands.contain:contain",
     "release": "cordon.commands.contain:release",
     "doctor": "cordon.commands.doctor:doctor",
+    "errors": "cordon.commands.errors:errors",
     "config": "cordon.commands.settings:settings",
     "completion": "cordon.commands.completion:completion",
 }
@@ -69,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = cordon.main(list(arguments), prog_name="cordon", standalone_mode=False)
     except click.UsageError as error:
-        _tell(error.format_message(), as_json, error.ctx)
+        _tell(error.format_message(), as_json, "usage", error.ctx)
         return 2
     except click.ClickException as error:
         _tell(error.format_message(), as_json)
@@ -80,31 +82,25 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except EXPECTED as error:
-        _debug()
-        _tell(told(error), as_json)
-        return 1
     except Exception as error:
-        _debug()
-        _tell(f"unexpected {type(error).__name__} (CORDON_DEBUG=1 shows where): {error}", as_json)
+        from cordon.failures import UNEXPECTED, failure, told
+
+        if os.environ.get("CORDON_DEBUG"):
+            traceback.print_exc()
+        kind = failure(error)
+        text = f"unexpected {type(error).__name__} (CORDON_DEBUG=1 shows where): {error}"
+        _tell(text if kind is UNEXPECTED else told(error), as_json, kind.code)
         return 1
     return result if isinstance(result, int) else 0
 
 
-def _tell(text: str, as_json: bool, context: click.Context | None = None) -> None:
+def _tell(text: str, as_json: bool, code: str = "", context: click.Context | None = None) -> None:
     if as_json:
-        click.echo(json_text({"error": text}), err=True)
+        click.echo(json_text({"error": text} | ({"code": code} if code else {})), err=True)
         return
-    click.echo(f"{bad('error:')} {text}", err=True)
+    click.echo(f"{bad('error:')} {text}" + (f" [{code}]" if code and context is None else ""), err=True)
     if context is not None:
         click.echo(f"Try '{context.command_path} --help'.", err=True)
-
-
-def _debug() -> None:
-    if os.environ.get("CORDON_DEBUG"):
-        import traceback
-
-        traceback.print_exc()
 
 
 if __name__ == "__main__":

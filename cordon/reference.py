@@ -1,8 +1,9 @@
 """Writes the generated references: python -m cordon.reference DIRECTORY (`make docs`).
 
 configuration.md and configuration.schema.json from the settings, metrics.md from the table of metrics, commands.md from
-the commands' help, refusals.md and errors/CODE.md from the table of refusal codes, policy.md from the JSON Schemas of
-policy's input and result. What stands there is what the program does; a test says when they have to be written again.
+the commands' help, refusals.md and errors/CODE.md from the table of refusal codes, problems.md from those of errors and
+findings, policy.md from the JSON Schemas of policy's input and result. What stands there is what the program does; a
+test says when they have to be written again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from cordon.cli import cordon
 from cordon.config import Config
+from cordon.explained import GROUPS
 from cordon.policy_reference import policy_reference
 from cordon.suggestions import model_in, sections
 from gateway.refusal_codes import CODES, STAGES
@@ -40,6 +42,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands(),
         "refusals.md": refusals(),
         "policy.md": policy_reference(GENERATED),
+        "problems.md": problems(),
         **{f"errors/{code}.md": error_page(code) for code in refusal_pages()},
     }
 
@@ -140,6 +143,24 @@ def refusals() -> str:
                 statuses = ", ".join(map(str, known.statuses))
                 link = f"[`{code}`](errors/{code}.md)"
                 lines.append(f"| {link} | {statuses} | {_cell(known.meaning)} | {_cell(known.caller)} |")
+    return "\n".join(lines) + "\n"
+
+
+def problems() -> str:
+    """Every code of an error of a command and of a finding about a bundle."""
+    lines = [
+        "# Errors and findings",
+        "",
+        GENERATED,
+        "",
+        "`cordon errors CODE` shows the same. With `--json` an error has its code as `code`. Codes of refused calls "
+        "have [pages of their own](refusals.md).",
+    ]
+    for title, group in GROUPS.items():
+        if title != "Refused calls":
+            lines += ["", f"## {title}", "", group.about]
+            for code, page in group.pages.items():
+                lines += ["", f"### `{code}`", "", page]
     return "\n".join(lines) + "\n"
 
 

@@ -127,7 +127,10 @@ def test_keys_are_listed_and_revoked(cordon: Installation) -> None:
     assert cordon("key", "revoke", made["id"]).code == 0
     assert [key["id"] for key in cordon("key", "list", "--json").json] == [reader["id"]]
     again = cordon("key", "revoke", made["id"])
-    assert (again.code, again.err) == (1, "error: key is not in force: it does not exist or was revoked before\n")
+    assert (again.code, again.err) == (
+        1,
+        "error: key is not in force: it does not exist or was revoked before [refused_action]\n",
+    )
 
 
 def test_keys_live_the_same_beside_a_running_writer(cordon: Installation) -> None:
@@ -221,7 +224,7 @@ def test_operators_are_invited_with_roles_that_exist(cordon: Installation) -> No
     assert "bob" in cordon("account", "list").out
     assert cordon("account", "invite", "eve", "--role", "root").code == 2
     assert cordon("account", "invite", "cli", "--role", "viewer").code == 1
-    assert cordon("account", "disable", "nobody").err == "error: There is no such account.\n"
+    assert cordon("account", "disable", "nobody").err == "error: There is no such account. [console]\n"
     assert cordon("account", "enable", "nobody").code == 1
     assert cordon("account", "reset", "nobody").code == 1
 
