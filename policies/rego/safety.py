@@ -51,8 +51,23 @@ class _Safety:
         """A body, and the terms that it is there for, inside of what has the variables `outer`."""
         scope = self._safe(query["stmts"], outer)
         for statement in query["stmts"]:
-            yield from self._used(statement, scope | {_ANY})
+            for part, named in self._parts(statement["literal"]):
+                yield from self._used(part, (scope - named) | outer | {_ANY})
         yield from self._used(terms, scope | frozenset(self._iterated(terms, scope)))
+
+    def _parts(self, literal: Node) -> Iterator[tuple[object, Scope]]:
+        """The parts of a statement, and the variables that it declares, which a part cannot be made of."""
+        kind, node = next(iter(literal.items()))
+        if kind == "SomeIn":
+            declared = [node["key"], node["value"]]
+            yield node["collection"], frozenset(self._variables(declared))
+            yield declared, frozenset()
+        elif kind == "Expr" and node["expr"].get("AssignExpr", {}).get("op") == "ColEq":
+            assigned = node["expr"]["AssignExpr"]
+            yield assigned["rhs"], frozenset(self._variables(assigned["lhs"]))
+            yield assigned["lhs"], frozenset()
+        else:
+            yield literal, frozenset()
 
     def _used(self, part: object, scope: Scope) -> Iterator[Problem]:
         """The variables below a part that have no value; comprehensions and `every` have some of their own."""
