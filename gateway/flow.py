@@ -29,7 +29,7 @@ from gateway.headers import to_upstream
 from gateway.identity import caller, confirm
 from gateway.kept import NOTHING
 from gateway.operations import operation_of
-from gateway.records import intent, refused
+from gateway.records import intent, microseconds, refused
 from gateway.relay import Declined, Relay, undecided
 from gateway.routing import ordered, repeatable, upstream_target
 from gateway.settings import Endpoint
@@ -122,7 +122,7 @@ class Gateway:
         keys = self._services.log.control.keys
         call.principal = caller(head, key_header, call.exchange.peer, keys, setup.tenants, latest())
         call.facts.principal = call.principal
-        call.facts.trace, call.traceparent = continued(head.value(b"traceparent"))
+        call.facts.trace, call.facts.span, call.traceparent = continued(head.value(b"traceparent"))
         self._check_standing(call)
         if found is None:
             raise Refusal(404, "routing", "no_route", "No route of this gateway has this address.")
@@ -243,11 +243,13 @@ class Gateway:
         call.facts.policy, call.facts.tenant_policy = engine.revision, engine.tenant_revision
         make = partial(documents.request, call.subject, call.content, candidates, services.health.healthy)
         document = make(reads=engine.request_reads)
+        asked = time.perf_counter()
         try:
             decision = await engine.decide(Moment.REQUEST, document)
         except PolicyError as error:
             raise undecided(error) from error
         finally:
+            call.facts.decided_us = microseconds(asked)
             if isinstance(engine, Watched):
                 engine.tell(Moment.REQUEST, call.content.size, make)
         call.facts.policy = engine.revision

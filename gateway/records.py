@@ -39,6 +39,9 @@ class Facts:
     labels: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     trace: str = ""
+    span: str = ""
+    decided_us: int = 0
+    """Time that policy took to decide on the request, in microseconds, as the worker saw it; 0: it was not asked."""
 
 
 def intent(
@@ -56,8 +59,9 @@ def intent(
         "redacted": dict(facts.redacted),
         "policy": facts.policy,
     }
-    _optional(record, model=model[:MODEL_CHARACTERS], side=side, trace=facts.trace, labels=dict(facts.labels))
+    _optional(record, model=model[:MODEL_CHARACTERS], side=side, labels=dict(facts.labels))
     _optional(record, certificate=_certificate(facts), tenant_policy=facts.tenant_policy)
+    _optional(record, trace=facts.trace, span=facts.span, decided_us=facts.decided_us)
     return record
 
 
@@ -78,10 +82,11 @@ def outcome(
     final: bool,
     restored: int = 0,
     side: str = "",
+    decided_us: int = 0,
 ) -> dict[str, object]:
     """`call.outcome`: what came back from one attempt and what the client was given of it.
 
-    `side`: policy's input at the last decision on the answer.
+    `side`: policy's input at the last decision on the answer, `decided_us` the time that this decision took.
     """
     record = _of_call("call.outcome", facts)
     record |= {
@@ -98,7 +103,8 @@ def outcome(
         "ms": milliseconds,
         "final": final,
     }
-    _optional(record, model=model, trace=facts.trace, restored=restored, tenant_policy=facts.tenant_policy, side=side)
+    _optional(record, model=model, restored=restored, tenant_policy=facts.tenant_policy, side=side)
+    _optional(record, trace=facts.trace, span=facts.span, decided_us=decided_us)
     return record
 
 
@@ -115,8 +121,8 @@ def refused(
         "reasons": _reasons(reasons),
         "findings": _counts(facts.findings),
     }
-    _optional(record, policy=facts.policy, tenant_policy=facts.tenant_policy, trace=facts.trace)
-    _optional(record, certificate=_certificate(facts), side=side)
+    _optional(record, policy=facts.policy, tenant_policy=facts.tenant_policy, trace=facts.trace, span=facts.span)
+    _optional(record, certificate=_certificate(facts), side=side, decided_us=facts.decided_us)
     return record
 
 
@@ -139,6 +145,11 @@ def refused_unknown(boot: str, source: str, reason: str, count: int, interval_ms
         "count": count,
         "interval_ms": interval_ms,
     }
+
+
+def microseconds(since: float) -> int:
+    """The whole microseconds since a moment of `time.perf_counter`."""
+    return int((time.perf_counter() - since) * 1_000_000)
 
 
 def _base(kind: str, boot: str) -> dict[str, object]:

@@ -26,7 +26,7 @@ from gateway.document import Content
 from gateway.errors import Refusal, UpstreamError
 from gateway.headers import to_client
 from gateway.kept import NOTHING
-from gateway.records import Verdict, outcome
+from gateway.records import Verdict, microseconds, outcome
 from gateway.refusals import error_event
 from gateway.routing import DECLINED
 from gateway.settings import Endpoint
@@ -63,6 +63,7 @@ class Relay:
         self._inspector: AnswerInspector | None = None
         self._redact: dict[str, str] = {}
         self._document = b""
+        self._decided_us = 0
         self._planned = AnswerDecision(False)
         self._held = 0
         self._size = 0
@@ -206,10 +207,12 @@ class Relay:
         engine, endpoint = call.engine, self._endpoint.id
         documents = call.setup.documents
         make = partial(documents.answer, moment, call.subject, endpoint, call.content, answer, self._status, model)
+        self._document = make(reads=engine.answer_reads)
+        asked = time.perf_counter()
         try:
-            self._document = make(reads=engine.answer_reads)
             decision = await engine.decide(moment, self._document)
         finally:
+            self._decided_us = microseconds(asked)
             if isinstance(engine, Watched):
                 engine.tell(moment, 0, make)
         call.facts.policy = engine.revision
@@ -321,6 +324,7 @@ class Relay:
             final=final,
             restored=self._call.tokens.count_restored() if inspector is not None else 0,
             side=side,
+            decided_us=self._decided_us,
         )
 
     def _hold(self, count: int) -> None:

@@ -17,7 +17,11 @@ Record = Mapping[str, object]
 KINDS: Final = frozenset({b"call.intent", b"call.outcome", b"call.refused"})
 UNDECIDED: Final = ("policy_failed", "policy_unavailable")
 """Reasons of refusals where policy gave no decision; they become the event's `error`."""
-BUNDLE: Final = "cordon"
+BUNDLES: Final = (("cordon", "policy"), ("tenant", "tenant_policy"))
+"""Bundles as events name them, and the fields of a record with their revisions: the common one, the tenant's own."""
+TIMER: Final = "timer_server_handler_ns"
+"""OPA's name for the time from a question to its answer. How much of it was evaluation is not measured."""
+_AS_THEY_ARE: Final = (("requested_by", "principal"), ("trace_id", "trace"), ("span_id", "span"))
 _LAST_MS: Final = 253_402_300_799_999
 _OF_CALL: Final = ("call", "tenant", "principal", "route", "endpoint", "model", "attempt", "verdict", "count", "stage")
 
@@ -59,12 +63,13 @@ def _event(index: int, record: Record, origin: Origin, path: str) -> Event:
         "timestamp": _timestamp(record.get("at")),
         "custom": {"index": index} | {name: record[name] for name in _OF_CALL if name in record},
     }
-    if record.get("policy"):
-        event["bundles"] = {BUNDLE: {"revision": record["policy"]}}
-    if record.get("principal"):
-        event["requested_by"] = record["principal"]
-    if record.get("trace"):
-        event["trace_id"] = record["trace"]
+    bundles = {name: {"revision": record[at]} for name, at in BUNDLES if record.get(at)}
+    if bundles:
+        event["bundles"] = bundles
+    event |= {name: record[at] for name, at in _AS_THEY_ARE if record.get(at)}
+    took = record.get("decided_us")
+    if type(took) is int and took > 0:
+        event["metrics"] = {TIMER: took * 1_000}
     return event
 
 

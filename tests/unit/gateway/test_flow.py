@@ -139,7 +139,21 @@ def test_the_trace_is_continued_and_a_request_id_is_given() -> None:
         assert f"traceparent: 00-{trace}-" in head
         assert "b7ad6b7169203331" not in head
         assert f"x-request-id: {reply.headers['x-cordon-call']}" in head
-        assert world.records("call.intent")[0]["trace"] == trace
+        span = head.partition(f"traceparent: 00-{trace}-")[2][:16]
+        for kind in ("call.intent", "call.outcome"):
+            assert (world.records(kind)[0]["trace"], world.records(kind)[0]["span"]) == (trace, span)
+
+    play(scene)
+
+
+def test_records_tell_how_long_policy_took_over_the_request_and_over_the_answer() -> None:
+    async def scene(world: InProcess) -> None:
+        began = time.perf_counter()
+        await world.chat("Hi")
+        most = (time.perf_counter() - began) * 1e6
+        intent, outcome = world.records("call.intent")[0], world.records("call.outcome")[0]
+        assert 0 < intent["decided_us"] < most
+        assert 0 < outcome["decided_us"] < most
 
     play(scene)
 

@@ -10,11 +10,11 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_a_valid_trace_is_continued_under_a_new_parent() -> None:
-    trace, header = continued(f"00-{TRACE}-b7ad6b7169203331-01".encode())
+    trace, span, header = continued(f"00-{TRACE}-b7ad6b7169203331-01".encode())
     assert trace == TRACE
     version, same, parent, flags = header.decode().split("-")
     assert (version, same, flags) == ("00", TRACE, "01")
-    assert parent != "b7ad6b7169203331"
+    assert parent == span != "b7ad6b7169203331"
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_a_valid_trace_is_continued_under_a_new_parent() -> None:
     ],
 )
 def test_a_malformed_trace_is_not_passed_on(header: bytes) -> None:
-    trace, sent = continued(header)
+    trace, span, sent = continued(header)
     assert trace != TRACE
     assert len(trace) == 32
-    assert sent.startswith(b"00-" + trace.encode())
+    assert sent.startswith(f"00-{trace}-{span}-".encode())

@@ -19,7 +19,14 @@ def event(record: bytes, origin: Origin = ORIGIN) -> dict[str, Any] | None:
 
 def test_a_call_that_was_sent_is_an_allowed_request() -> None:
     found = event(
-        records.intent(1_700_000_000_123, labels={"purpose": "test"}, redacted={"email": "mask"}, trace="ab" * 16)
+        records.intent(
+            1_700_000_000_123,
+            labels={"purpose": "test"},
+            redacted={"email": "mask"},
+            trace="ab" * 16,
+            span="cd" * 8,
+            decided_us=41,
+        )
     )
     assert found == {
         "labels": {"app": "cordon", "id": "cordon.test"},
@@ -32,11 +39,25 @@ def test_a_call_that_was_sent_is_an_allowed_request() -> None:
         "requested_by": "acme/ci-bot",
         "timestamp": "2023-11-14T22:13:20.123Z",
         "trace_id": "ab" * 16,
+        "span_id": "cd" * 8,
+        "metrics": {"timer_server_handler_ns": 41_000},
         "custom": {
             "index": 7, "call": "01JD0000000000000000000000", "tenant": "acme", "principal": "acme/ci-bot",
             "route": "openai", "endpoint": "openai-eu", "model": "gpt", "attempt": 1,
         },
     }  # fmt: skip
+
+
+def test_both_bundles_are_named_where_two_decided() -> None:
+    found = event(records.outcome(1, 3, tenant_policy="r2"))
+    assert found is not None
+    assert found["bundles"] == {"cordon": {"revision": "r1"}, "tenant": {"revision": "r2"}}
+
+
+@pytest.mark.parametrize("took", [None, 0, -1, "soon", True])
+def test_a_time_that_was_not_measured_is_not_told(took: object) -> None:
+    found = event_of(1, orjson.loads(records.intent(1)) | {"decided_us": took}, ORIGIN)
+    assert found is not None and "metrics" not in found
 
 
 def test_another_attempt_is_no_other_decision() -> None:
