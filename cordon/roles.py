@@ -123,6 +123,7 @@ async def play_control(life: Life) -> None:
         routes={route.id: tuple(endpoint.id for endpoint in route.endpoints) for route in config.routes},
         configured=lambda: read_bundle(config.policy),
         policy=config.policy,
+        decision_logs=config.decision_logs,
     )
     async with _measured(life), _connected(life) as client:
         await run_control(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import Dialect, Engine, MetaData, String, create_engine, event
 from sqlalchemy.dialects.postgresql import insert
@@ -18,7 +19,7 @@ from lineage.paths import make_private_file
 from lineage.place import is_postgres
 from lineage.state_upgrade import upgrade
 
-__all__ = ["Text", "insert", "metadata", "open_state"]
+__all__ = ["Text", "insert", "look_at_state", "metadata", "open_state"]
 
 metadata = MetaData()
 
@@ -63,6 +64,15 @@ def open_state(path: Path, database: str = "") -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def look_at_state(path: Path, database: str = "") -> Engine | None:
+    """The state database for whoever only reads, as it is; None where there is no file yet. Nothing is made ready."""
+    if is_postgres(database):
+        from lineage.state_postgres import engine as postgres_engine
+
+        return postgres_engine(database)
+    return create_engine(f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true") if path.exists() else None
 
 
 def _sqlite_engine(path: Path) -> Engine:

@@ -4,37 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from contextlib import closing
 
 from cordon.config import Config
 from cordon.doctor.finding import Finding, fail, ok, warn
 from gateway.settings import Limits
 from gateway.sweep import Sweep
 from gateway.upstream import UpstreamPool
-from lineage.metrics import load_snapshots
-from lineage.paths import Paths
+from lineage.errors import LineageError
+from lineage.place import LogPlace
+from lineage.reader import open_reader
+from lineage.state import look_at_state
 from siem.decision_logs.http_sink import HttpSink
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Undelivered
+from siem.decision_logs.standing import Standing, standings
 
 SECONDS = 3.0
-LAG_SECONDS = 300.0
 CHECK = "decision logs"
 _REMEDY = "events wait in the log meanwhile; see that it runs, and its url, ca and credential"
+_REFUSED = "the record decision_log.lost has the details; see what the collector says of POST on url and resource"
 
 
 def examine_decision_logs(config: Config) -> Iterator[Finding]:
     """Each destination. No event is sent, and no file is made."""
-    snapshots = load_snapshots(Paths(config.data_dir).metrics) if config.decision_logs else []
     if config.decision_logs and not config.policy.push:
         text = "the bundle is the OPA server's own, so its masks are not known here: events go without input and result"
         yield warn(CHECK, text, "put the bundle into policy.bundle and set policy.push: true, to have them")
+    where = _standings(config)
     for each in config.decision_logs:
-        yield asyncio.run(_collector(each)) if each.url else _file(each)
-        lag = _lag(snapshots, each.id)
-        if lag > LAG_SECONDS:
-            yield warn(CHECK, f"{each.id} lacks events that are {lag:,.0f} s old", "see the metrics and the records")
+        found = asyncio.run(_collector(each)) if each.url else _file(each)
+        yield found
+        if each.id in where:
+            yield from _standing(where[each.id], found.level == "ok")
+
+
+def _standings(config: Config) -> dict[str, Standing]:
+    """Where each destination is, by its id; nothing where there is no log or no state to tell."""
+    state = look_at_state(config.state_path, config.database) if config.decision_logs else None
+    if state is None:
+        return {}
+    try:
+        if not LogPlace(config.data_dir, config.database).exists():
+            return {}
+        with closing(open_reader(config.data_dir, config.database)) as reader:
+            return {each.destination: each for each in standings(config.decision_logs, state, reader)}
+    except LineageError:  # told by the checks of the log
+        return {}
+    finally:
+        state.dispose()
+
+
+def _standing(found: Standing, reached: bool) -> Iterator[Finding]:
+    name, waiting = found.destination, f"{found.behind:,} records wait in the log"
+    if found.lost and reached:  # it answers, and yet does not take what is sent
+        yield fail(CHECK, f"{name} does not take events ({found.lost}): {waiting}", _REFUSED)
+    elif found.late:
+        text = f"{name} is behind: {waiting}, the oldest event for {found.age_seconds / 60:,.0f} min"
+        yield warn(CHECK, text, "see that Cordon runs, and the records decision_log.lost and the metrics of deliveries")
 
 
 async def _collector(settings: DecisionLog) -> Finding:
@@ -61,16 +89,3 @@ def _file(settings: DecisionLog) -> Finding:
     if not os.access(there, os.W_OK):
         return fail(CHECK, f"{settings.id}: {there} cannot be written", "make it, or give Cordon's user the right")
     return ok(CHECK, f"{settings.id}: {settings.file} can be written")
-
-
-def _lag(snapshots: list[dict[str, Any]], destination: str) -> float:
-    """The largest lag in seconds that a process tells."""
-    tallies: Iterator[Mapping[str, Any]] = (tally for snapshot in snapshots for tally in snapshot["tallies"])
-    return max(
-        (
-            tally["value"]
-            for tally in tallies
-            if tally["name"] == "cordon_decision_log_lag_seconds" and tally["labels"] == [destination]
-        ),
-        default=0.0,
-    )

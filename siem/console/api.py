@@ -20,7 +20,7 @@ from siem.console.calls import Filter, Verdict, newest, records_of
 from siem.console.cookies import clear_session, set_session
 from siem.console.deps import Deps, Parts
 from siem.console.errors import Invalid, NotFound, NotSignedIn
-from siem.console.status import log_state, processes
+from siem.console.status import deliveries, log_state, processes
 
 PREFIX = "/api/v1"
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -86,6 +86,7 @@ def status(deps: Parts) -> s.Status:
         keys=len(deps.journal.control.keys),
         open_alerts=len(list_alerts(deps.state, limit=1_000, state="open")),
         processes=[s.ProcessItem.model_validate(process) for process in processes(deps)],
+        decision_logs=[s.DeliveryItem.model_validate(each) for each in deliveries(deps)],
     )
 
 

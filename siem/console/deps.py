@@ -22,6 +22,7 @@ from siem.console.playground import Playground
 from siem.console.rollouts import RolloutDesk
 from siem.console.sessions import Sessions
 from siem.console.sign_in import SignIn
+from siem.decision_logs.settings import DecisionLog
 from siem.settings import Control
 
 
@@ -34,13 +35,14 @@ class Facts:
     """What the pages need of the configuration; `routes` maps a route's id to its endpoints' ids.
 
     `configured` reads the configured policy bundle as it is now; BundleError where it cannot be had. `policy` are its
-    settings.
+    settings. `decision_logs` are the destinations of decision logs.
     """
 
     tenants: tuple[str, ...] = ()
     routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     configured: Callable[[], Bundle] = _no_bundle
     policy: Policy = field(default_factory=Policy)
+    decision_logs: tuple[DecisionLog, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

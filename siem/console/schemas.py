@@ -314,6 +314,19 @@ class ProcessItem(Given):
     standby: bool
 
 
+class DeliveryItem(Given):
+    """A destination of decision logs: `behind` records of the log are not past it, the oldest event `age_seconds` old.
+
+    `lost` is why deliveries fail, empty while they do not; `begun` is false where nothing was delivered or tried yet.
+    """
+
+    destination: str
+    begun: bool
+    behind: int
+    age_seconds: float
+    lost: str
+
+
 class Status(BaseModel):
     """How the installation is doing."""
 
@@ -325,3 +338,4 @@ class Status(BaseModel):
     keys: int
     open_alerts: int
     processes: list[ProcessItem]
+    decision_logs: list[DeliveryItem]

@@ -12,6 +12,7 @@ from lineage.metrics import load_snapshots
 from lineage.note import open_checkpoint
 from lineage.paths import Paths
 from siem.console.deps import Deps
+from siem.decision_logs.standing import Standing, standings
 
 ALIVE_MS: Final = 5_000
 SHOWN_SECONDS: Final = 900.0
@@ -78,6 +79,14 @@ def log_state(deps: Deps) -> LogState:
     except LineageError as error:
         return LogState(size, deps.reader.checkpoint_size(), "", False, str(error))
     return LogState(size, checkpoint.size, checkpoint.origin, True, "")
+
+
+def deliveries(deps: Deps) -> list[Standing]:
+    """How far each destination of decision logs is, in the order of the configuration; none where the log is away."""
+    try:
+        return standings(deps.facts.decision_logs, deps.state, deps.reader)
+    except LineageError:
+        return []
 
 
 def _process(snapshot: dict[str, Any], age_ms: int) -> Process:

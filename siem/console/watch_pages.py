@@ -22,7 +22,7 @@ from siem.console.calls import VERDICTS, Filter, newest, reasons_of, records_of
 from siem.console.deps import Deps, Parts
 from siem.console.errors import ConsoleError, NotFound
 from siem.console.render import pages
-from siem.console.status import log_state, processes
+from siem.console.status import deliveries, log_state, processes
 
 router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
@@ -198,6 +198,7 @@ def _part(deps: Deps, part: str) -> dict[str, Any]:
         "log": log_state(deps),
         "writable": deps.journal.writable,
         "processes": processes(deps),
+        "deliveries": deliveries(deps),
         "open_alerts": len(waiting),
         "grave": sum(one.severity in {"high", "critical"} for one in waiting),
         "contained": len(deps.operations.in_force()),

@@ -10,5 +10,5 @@ input and result of the event are erased. All of it runs in the SOC process, bes
 away holds up its own cursor and nothing else.
 
 Read on in this order: `settings`, `event`, `mask`, `rules`, `rolled_out`, `source`, `sink`, `chunk`, `http_sink`,
-`file_sink`, `delivery`. Source of the format: OPA's documentation, "Decision Logs".
+`file_sink`, `delivery`, `standing`. Source of the format: OPA's documentation, "Decision Logs".
 """

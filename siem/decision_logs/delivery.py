@@ -30,6 +30,7 @@ from policies.errors import PolicyError
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Sink, Undelivered
 from siem.decision_logs.source import Batch, Source
+from siem.decision_logs.standing import PREFIX
 
 DETAIL_CHARACTERS: Final = 300
 _VERSION: Final = 1
@@ -55,7 +56,7 @@ class Cursor:
     def __init__(self, engine: Engine, destination: str, guard: Callable[[Connection], None]) -> None:
         self._engine = engine
         self._guard = guard
-        self.name = f"decision-log:{destination}"
+        self.name = PREFIX + destination
 
     def load(self) -> tuple[int, str] | None:
         """The place and the reason of a loss (empty: none); None for a new destination."""

@@ -24,6 +24,7 @@ from policies.bundle import make_bundle
 from siem.console.accounts import Accounts
 from siem.console.deps import Facts
 from siem.console.server import run_control
+from siem.decision_logs.settings import DecisionLog
 from siem.settings import Control
 from tests.support.logs import connect, data_directory, running_writer
 
@@ -35,6 +36,7 @@ FACTS = Facts(
     tenants=("acme", "globex"),
     routes={"openai": ("openai-eu", "openai-us"), "crm": ("crm-eu",)},
     configured=lambda: CONFIGURED,
+    decision_logs=(DecisionLog(id="siem", url="https://collector.example"),),
 )
 
 

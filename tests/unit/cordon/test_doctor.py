@@ -18,6 +18,9 @@ from cordon.doctor.examine import examine
 from cordon.doctor.finding import Finding
 from lineage.local import open_log
 from lineage.record import encode
+from lineage.state import open_state
+from siem.decision_logs.delivery import Cursor
+from tests.support import records
 from tests.support.bundles import CONTENT, bundle_host, write_keys
 from tests.support.certificates import Authority, save, write_certificate
 from tests.support.cli import ROOT, Installation
@@ -252,6 +255,30 @@ def test_it_says_who_vouches_for_the_bundle(cordon: Installation) -> None:
         host.put(CONTENT, 503)
         assert "the server answered 503" in only(cordon, "bundle").text
         assert only(cordon, "bundle").level == "fail"
+
+
+def test_a_collector_that_answers_and_takes_no_events_and_one_that_is_behind_are_told_of(cordon: Installation) -> None:
+    cordon("key", "create", "a", "--tenant", "acme")
+    with collecting() as collector:
+        cordon.file.write_text(
+            cordon.file.read_text()
+            + f"decision_logs:\n  - {{id: refusing, url: '{collector.url}'}}\n  - {{id: late, file: logs.jsonl}}\n"
+            + "  - {id: done, file: done.jsonl}\n"
+        )
+        config = load(cordon.file)
+        assert [each.level for each in findings(cordon, "decision logs")] == ["ok"] * 3, "nothing was delivered yet"
+        with open_log(config.data_dir, config.lineage) as log:
+            place = log.append(records.intent(1_700_000_000_000))
+        state = open_state(config.state_path)
+        for name, at, lost in (("refusing", place, "refused"), ("late", place, ""), ("done", place + 1, "")):
+            Cursor(state, name, lambda _: None).store(at, lost)
+        state.dispose()
+        found = findings(cordon, "decision logs")
+    assert [each.level for each in found] == ["ok", "fail", "ok", "warn", "ok"]
+    assert found[1].text.startswith("refusing does not take events (refused): 1 records wait")
+    assert found[3].text.startswith("late is behind: 1 records wait in the log, the oldest event for ")
+    assert found[1].remedy and found[3].remedy
+    assert collector.events == []
 
 
 def test_the_destinations_of_decision_logs_are_looked_at_without_an_event(cordon: Installation) -> None:

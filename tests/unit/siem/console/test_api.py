@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+import orjson
 import pytest
 
 from lineage.actions import Stamp, apply_containment, key_digest
 from lineage.metrics import Meter
 from lineage.paths import Paths
-from tests.support import traffic
+from siem.decision_logs.delivery import Cursor
+from tests.support import records, traffic
 from tests.support.console import PASSWORD, Console, Operator
 
 
@@ -377,6 +379,26 @@ def test_the_status_tells_of_log_and_processes(console, admin, ids):
     while not admin.get("/api/v1/status").json()["checkpoint_verified"] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert admin.get("/api/v1/status").json()["checkpoint_verified"]
+
+
+def test_how_far_decision_logs_are_delivered_is_told_to_programs_and_to_people(console, admin):
+    def told() -> dict[str, object]:
+        (found,) = admin.get("/api/v1/status").json()["decision_logs"]
+        assert found["destination"] == "siem"
+        return found
+
+    assert not told()["begun"]
+    console.append(orjson.loads(records.intent(1_700_000_000_000)))
+    place = len(console.records())
+    cursor = Cursor(console.state, "siem", lambda _: None)
+    for lost, text in (("refused", "siem takes no events (refused)"), ("", "records behind, the oldest event")):
+        cursor.store(place - 1, lost)
+        assert (told()["begun"], told()["lost"]) == (True, lost)
+        assert told()["behind"] >= 1 and told()["age_seconds"] > 1_000_000
+        assert text in " ".join(admin.get("/").text.split())
+    cursor.store(len(console.records()) + 1_000, "")
+    assert (told()["behind"], told()["age_seconds"]) == (0, 0)
+    assert "siem: up to date" in " ".join(admin.get("/").text.split())
 
 
 def test_a_soc_process_that_stands_by_is_told_of(console, admin):
