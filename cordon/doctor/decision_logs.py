@@ -16,7 +16,9 @@ from lineage.errors import LineageError
 from lineage.place import LogPlace
 from lineage.reader import open_reader
 from lineage.state import look_at_state
+from policies.settings import Policy
 from siem.decision_logs.http_sink import HttpSink
+from siem.decision_logs.server_rules import Asker, ServerRules
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Undelivered
 from siem.decision_logs.standing import Standing, standings
@@ -29,15 +31,23 @@ _REFUSED = "the record decision_log.lost has the details; see what the collector
 
 def examine_decision_logs(config: Config) -> Iterator[Finding]:
     """Each destination. No event is sent, and no file is made."""
-    if config.decision_logs and not config.policy.push:
-        text = "the bundle is the OPA server's own, so its masks are not known here: events go without input and result"
-        yield warn(CHECK, text, "put the bundle into policy.bundle and set policy.push: true, to have them")
+    if config.decision_logs and config.policy.engine == "opa" and not config.policy.push:
+        yield from _masks(config.policy)
     where = _standings(config)
     for each in config.decision_logs:
         found = asyncio.run(_collector(each)) if each.url else _file(each)
         yield found
         if each.id in where:
             yield from _standing(where[each.id], found.level == "ok")
+
+
+def _masks(settings: Policy) -> Iterator[Finding]:
+    """Whether the OPA server lets Cordon ask for the masks of its bundle; one that is away is told of elsewhere."""
+    with closing(Asker(settings)) as asker:
+        refusal = ServerRules(settings, asker, None).refusal()
+    if refusal:
+        text = f"{refusal}, asked what to mask: events go without input and result"
+        yield warn(CHECK, text, "let Cordon's token POST to v1/data/system/log/mask and v1/data/system/log/drop")
 
 
 def _standings(config: Config) -> dict[str, Standing]:

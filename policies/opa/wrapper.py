@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,11 @@ from policies.settings import Policy
 PACKAGE: Final = "cordon_gateway"
 NAME: Final = "cordon-gateway"
 """The wrapper's name in the server."""
+
+
+LOG_RULES: Final = (("log_mask", "data.system.log.mask"), ("log_drop", "data.system.log.drop"))
+"""The bundle's own rules on decision logs, and the names that answers to them have in the wrapper."""
+_SYSTEM: Final = re.compile(r"\bsystem\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,17 @@ def mark_of(bundle: Bundle, settings: Policy) -> str:
     return hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:32]
 
 
+def says_nothing(bundle: Bundle) -> bool:
+    """Whether nothing in a bundle can lie at `data.system`: no module has the word, which a package would need."""
+    return "system" not in bundle.data and not any(_SYSTEM.search(text) for text in bundle.modules.values())
+
+
 def wrapper(bundle: Bundle, settings: Policy) -> str:
     """The module's text."""
     about = f'{{"revision": "{bundle.revision}", "mark": "{mark_of(bundle, settings)}"}}'
     lines = [f"package {PACKAGE}", "", f"about := {about}"]
-    for name, rule in (("request", settings.request_rule), ("response", settings.response_rule)):
+    rules = [("request", settings.request_rule), ("response", settings.response_rule)]
+    for name, rule in [*rules, *LOG_RULES]:
         parts = {"revision": "about.revision", "mark": "about.mark", "result": rule}
         lines += ["", *(f'{name}["{key}"] := {value}' for key, value in parts.items())]
     return "\n".join([*lines, ""])

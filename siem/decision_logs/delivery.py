@@ -27,6 +27,7 @@ from lineage.errors import LineageError
 from lineage.metrics import Meter
 from lineage.record import encode
 from policies.errors import PolicyError
+from policies.opa.wire import ServerError
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Sink, Undelivered
 from siem.decision_logs.source import Batch, Source
@@ -115,6 +116,8 @@ class Delivery:
                 more = await self._turn()
             except Undelivered as error:
                 pause = await self._failed(error)
+            except ServerError as error:
+                pause = await self._failed(Undelivered("policy", str(error)))
             except (LineageError, PolicyError, SQLAlchemyError, OSError) as error:
                 pause = await self._failed(Undelivered("log", str(error.__cause__ or error)))
             except Exception as error:

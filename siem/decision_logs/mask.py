@@ -41,6 +41,10 @@ class Mask:
         return "/" + "/".join(self.steps)
 
 
+HIDDEN: Final = (Mask("remove", ("input",)), Mask("remove", ("result",)))
+"""What an event goes out without where nobody can say what of it may be seen."""
+
+
 def read_masks(found: object) -> list[Mask]:
     """The masks that a rule's value lists; MaskError where one of them is none: it is unknown then what to hide."""
     if not isinstance(found, list):

@@ -1,13 +1,13 @@
 """The bundle's own rules on decision logs, `data.system.log.drop` and `data.system.log.mask`, in the bundle in force.
 
-They are evaluated by the embedded engine with the event as input. What is not known to be harmless does not go out:
-where the mask cannot be evaluated, or the bundle is not known, input and result of the event are erased; where `drop`
-cannot be, the event is not dropped.
+They are evaluated by the embedded engine with the event as input; with `engine: opa`, where it cannot evaluate the
+bundle or the bundle is not here, by the server. What is not known to be harmless does not go out: where the mask cannot
+be evaluated, or the bundle is not known, input and result of the event are erased; where `drop` cannot be, the event
+is not dropped.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -27,15 +27,13 @@ from policies.reloading import examine
 from policies.settings import Policy
 from policies.verdicts import Verdicts
 from siem.decision_logs.event import Event
-from siem.decision_logs.mask import Mask, MaskError, apply, read_masks
+from siem.decision_logs.mask import HIDDEN, Mask, MaskError, apply, read_masks
+from siem.decision_logs.server_rules import Asker, ServerRules
 
 Steps = tuple[str, ...]
 
 MASK: Final = ("data", "system", "log", "mask")
 DROP: Final = ("data", "system", "log", "drop")
-HIDDEN: Final = (Mask("remove", ("input",)), Mask("remove", ("result",)))
-"""What an event goes out without where nobody can say what of it may be seen."""
-_SYSTEM: Final = re.compile(r"\bsystem\b")
 _UNDEFINED: Final = object()
 
 _log = structlog.get_logger("cordon.decision_logs")
@@ -125,17 +123,22 @@ class RulesInForce:
         self._seen: object = None
         self._before: object = None
         self._look_at = 0.0
-        self._rules: LogRules | None = None
-        self._none = False
-        """Whether the bundle is known to have no such rules, though this engine cannot evaluate it."""
+        self._rules: LogRules | ServerRules | None = None
+        self._asker = Asker(settings) if settings.engine == "opa" else None
+        self._served = self._asker is not None and (not settings.push or isinstance(settings.bundle, str))
+        """Whether the bundle is not to be had here, so that the OPA server alone knows its rules."""
+        if self._asker is not None and self._served:
+            self._rules = ServerRules(settings, self._asker, None)
 
     def close(self) -> None:
-        """Let go of the engine, in the thread that it belongs to."""
+        """Let go of the engine and the connections, in the thread that they belong to."""
         self._rules = None
+        if self._asker is not None:
+            self._asker.close()
 
     def refresh(self) -> None:
         """Look for a change, if it is time to. A change is taken up once it has stayed the same for one look."""
-        if not self._settings.push or time.monotonic() < self._look_at:
+        if self._served or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + self._settings.reload_seconds
         now = self._mark()
@@ -151,10 +154,10 @@ class RulesInForce:
 
     def apply(self, event: Event, beside: Iterable[LogRules | None] = ()) -> tuple[bool, bool]:
         """Whether the event is to be left out, and whether it was masked. `beside`: rules whose masks count as well,
-        None for some that are not known."""
+        None for some that are not known. ServerError where only the OPA server can say it, and does not now."""
         if self._rules is not None and self._rules.drops(event):
             return True, False
-        masks = [*(self._rules.wanted(event) if self._rules is not None else () if self._none else HIDDEN)]
+        masks = [*(self._rules.wanted(event) if self._rules is not None else HIDDEN)]
         # All are found before any is applied: one bundle's mask must not hide from another what that one looks for.
         for each in beside:
             masks += [mask for mask in (HIDDEN if each is None else each.wanted(event)) if mask not in masks]
@@ -184,31 +187,26 @@ class RulesInForce:
         place = self._settings.bundle
         if not isinstance(place, str):
             return examine(load_bundle(place, self._settings.verification), self._settings, self._verdicts)
-        last = self._verdicts.read_last(self._settings) if self._settings.engine == "embedded" else None
+        last = self._verdicts.read_last(self._settings)
         if last is None:
             problem = Problem(".", 0, 0, "missing", "no bundle of the server is known here")
             raise BundleError([problem])
         return last
 
     def _refused(self, error: BundleError) -> None:
-        if self._settings.engine == "opa":
-            # OPA may well serve it. What it says of decision logs is then not known here, unless it says nothing.
-            self._rules, self._none = None, self._says_nothing()
-            if self._none:
-                return
+        if self._asker is not None:
+            # OPA may well serve it, and then says itself what its rules are.
+            self._rules = ServerRules(self._settings, self._asker, self._here())
         elif self._rules is None and (last := self._verdicts.read_last(self._settings)) is not None:
             self._rules = LogRules(last, self._settings)
-            return
-        _log.warning("log_rules_unknown", problem=str(error).partition("\n")[0], erased=self._rules is None)
+        else:
+            _log.warning("log_rules_unknown", problem=str(error).partition("\n")[0], erased=self._rules is None)
 
-    def _says_nothing(self) -> bool:
+    def _here(self) -> Bundle | None:
+        """The configured bundle, where it can be read."""
         place = self._settings.bundle
+        assert not isinstance(place, str)
         try:
-            return not isinstance(place, str) and says_nothing(load_bundle(place, self._settings.verification))
+            return load_bundle(place, self._settings.verification)
         except BundleError:
-            return False
-
-
-def says_nothing(bundle: Bundle) -> bool:
-    """Whether nothing in a bundle can lie at `data.system`: no module has the word, which a package would need."""
-    return "system" not in bundle.data and not any(_SYSTEM.search(text) for text in bundle.modules.values())
+            return None

@@ -10,10 +10,11 @@ import orjson
 
 Fault = Literal[
     "connect", "tls", "timeout", "broke_off", "nonsense", "status", "unauthorized", "refused", "too_large",
-    "credential", "file", "log", "unexpected",
+    "credential", "file", "log", "policy", "unexpected",
 ]  # fmt: skip
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
-"""Why events were not delivered: the label `reason` of the metric. `log`: the log or the state could not be read."""
+"""Why events were not delivered: the label `reason` of the metric. `log`: the log or the state could not be read;
+`policy`: the OPA server, which alone knows what to mask, does not answer."""
 
 
 class Undelivered(Exception):

@@ -24,9 +24,9 @@ from lineage.record import decode
 from lineage.side_place import SidePlace
 from policies.settings import Policy
 from siem.decision_logs.event import KINDS, Event, Origin, Record, event_of
-from siem.decision_logs.mask import apply
+from siem.decision_logs.mask import HIDDEN, apply
 from siem.decision_logs.rolled_out import RolledOutRules
-from siem.decision_logs.rules import HIDDEN, RulesInForce
+from siem.decision_logs.rules import RulesInForce
 from siem.decision_logs.sink import Entry
 
 RECORDS: Final = 1_000

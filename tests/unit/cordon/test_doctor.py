@@ -26,6 +26,8 @@ from tests.support.certificates import Authority, save, write_certificate
 from tests.support.cli import ROOT, Installation
 from tests.support.collector import collecting
 from tests.support.gateway import free_ports
+from tests.support.opa import opa_server
+from tests.support.policies import write
 
 
 @pytest.fixture
@@ -279,6 +281,20 @@ def test_a_collector_that_answers_and_takes_no_events_and_one_that_is_behind_are
     assert found[3].text.startswith("late is behind: 1 records wait in the log, the oldest event for ")
     assert found[1].remedy and found[3].remedy
     assert collector.events == []
+
+
+def test_an_opa_server_that_does_not_say_what_to_mask_is_told_of(cordon: Installation) -> None:
+    authz = 'package system.authz\n\ndefault allow := false\n\nallow if not "mask" in input.path\n'
+    own = write(cordon.directory / "own", {".manifest": '{"revision": "r9", "roots": ["system"]}', "authz.rego": authz})
+    destination = "decision_logs:\n  - {id: file, file: logs.jsonl}\n"
+    with opa_server("--authorization=basic", "--bundle", str(own)) as opa:
+        policy = f"policy: {{engine: opa, url: '{opa.url}', push: false}}\n"
+        lines = cordon.file.read_text().splitlines(keepends=True)
+        cordon.file.write_text("".join(x for x in lines if not x.startswith("policy:")) + policy + destination)
+        told, file = findings(cordon, "decision logs")
+    assert (told.level, file.level) == ("warn", "ok")
+    assert "refused Cordon itself (401)" in told.text and "without input and result" in told.text
+    assert "v1/data/system/log/mask" in told.remedy
 
 
 def test_the_destinations_of_decision_logs_are_looked_at_without_an_event(cordon: Installation) -> None:

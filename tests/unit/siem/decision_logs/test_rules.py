@@ -11,10 +11,10 @@ import pytest
 
 from policies.settings import Policy, Verification
 from policies.verdicts import Verdicts
-from siem.decision_logs.rules import LogRules, RulesInForce, says_nothing
+from siem.decision_logs.rules import LogRules, RulesInForce
 from tests.support.bundles import write_keys
 from tests.support.decision_logs import World
-from tests.support.policies import MINIMAL, bundle, examined, write
+from tests.support.policies import MINIMAL, examined, write
 
 HEAD = "package system.log\n\nimport rego.v1\n\n"
 FORMS = {
@@ -128,29 +128,6 @@ def _until(rules: RulesInForce, what: Any) -> None:
         time.sleep(0.005)
 
 
-def test_with_an_opa_server_a_bundle_that_only_opa_takes_is_masked_unless_it_says_nothing(tmp_path: Path) -> None:
-    only_opa = MINIMAL | {"more.rego": 'package more\n\nx := http.send({"url": "http://127.0.0.1"})\n'}
-    for files, erased in ((only_opa, False), (only_opa | FORMS["partial set"], True), (only_opa | FORMS["data"], True)):
-        folder = write(tmp_path / str(len(list(tmp_path.iterdir()))), files)
-        rules = RulesInForce(Policy(bundle=folder, engine="opa", url="http://127.0.0.1:1"), tmp_path)
-        rules.refresh()
-        assert rules.apply(event(a=1)) == (False, erased)
-
-
-def test_the_masks_of_a_bundle_that_opa_has_from_elsewhere_are_not_known() -> None:
-    rules = RulesInForce(Policy(engine="opa", url="http://127.0.0.1:1", push=False), Path("/nowhere"))
-    rules.refresh()
-    found = event(a=1)
-    assert rules.apply(found) == (False, True)
-    assert "input" not in found
-
-
-def test_what_says_nothing() -> None:
-    assert says_nothing(bundle())
-    assert not says_nothing(bundle(more='package system["log"]\n\nmask := []\n'))
-    assert not says_nothing(bundle(more="package # a comment\n  system.log\n\nmask := []\n"))
-
-
 def test_of_a_bundle_on_a_server_the_one_counts_that_the_workers_took_up(tmp_path: Path) -> None:
     settings = Policy(bundle="https://bundles.example/bundle.tar.gz", reload_seconds=0.001)
     rules = RulesInForce(settings, tmp_path)
@@ -161,13 +138,11 @@ def test_of_a_bundle_on_a_server_the_one_counts_that_the_workers_took_up(tmp_pat
     found = event(a=1, c=1)
     assert rules.apply(found) == (False, True)
     assert found["input"] == {"c": 1}
-    for other in (settings.model_copy(update={"bundle": "https://other.example/bundle.tar.gz"}), settings):
-        engine = "embedded" if other is not settings else "opa"
-        unknown = RulesInForce(other.model_copy(update={"engine": engine}), tmp_path)
-        unknown.refresh()
-        hidden = event(a=1)
-        assert unknown.apply(hidden) == (False, True)
-        assert "input" not in hidden
+    unknown = RulesInForce(settings.model_copy(update={"bundle": "https://other.example/bundle.tar.gz"}), tmp_path)
+    unknown.refresh()
+    hidden = event(a=1)
+    assert unknown.apply(hidden) == (False, True)
+    assert "input" not in hidden
     rules.close()
 
 
