@@ -15,6 +15,7 @@ import pytest
 
 from lineage.side_place import SidePlace
 from tests.support.gateway import BUNDLE, Cordon, cordon, wait_for
+from tests.support.users import ANOTHER, as_user, myself
 
 PATIENCE = 60.0
 
@@ -41,7 +42,7 @@ class Scene(NamedTuple):
 
     def does(self, *arguments: str) -> Any:
         """A command about the roll-out, by somebody else than its author."""
-        return by("bob", self.running, "policy", *arguments)
+        return by(ANOTHER, self.running, "policy", *arguments)
 
     def stage(self, stage: str, *options: str) -> None:
         """Bring the roll-out to a stage."""
@@ -55,8 +56,7 @@ class Scene(NamedTuple):
 
 def by(name: str, running: Cordon, *arguments: str) -> Any:
     """What a command prints that this user of the machine gives."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOGNAME", name)
+    with as_user(name):
         return running.cli(*arguments)
 
 
@@ -81,7 +81,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder, configured = candidate(directory / "candidate"), directory / "configured"
     shutil.copytree(BUNDLE, configured)
     with cordon(lambda config: config["policy"].update(bundle=str(configured))) as running:
-        proposed = by("ann", running, "policy", "propose", str(folder))
+        proposed = by(myself(), running, "policy", "propose", str(folder))
         keys = [running.key("bot", tenant, "analyst") for tenant in ("acme", "globex")]
         yield Scene(running, configured, *keys, proposed["rollout"], proposed["revision"])
 

@@ -18,6 +18,7 @@ from lineage.side_place import SidePlace
 from policies.tarball import pack
 from tests.support.cli import Installation, Result
 from tests.support.policies import MINIMAL, write
+from tests.support.users import ANOTHER, as_user, myself
 
 TESTED = MINIMAL | {"a_test.rego": "package a_test\n\ntest_one if data.cordon.request.decision.allow\n"}
 
@@ -36,9 +37,8 @@ def cordon(tmp_path: Path, bundle: Path) -> Installation:
     return made
 
 
-def policy(cordon: Installation, *words: str, by: str = "ana") -> Result:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOGNAME", by)
+def policy(cordon: Installation, *words: str, by: str = "") -> Result:
+    with as_user(by or myself()):
         return cordon("policy", *words, "--json")
 
 
@@ -57,11 +57,12 @@ def test_a_bundle_goes_from_draft_to_live_and_back(cordon: Installation, bundle:
     first = proposed(cordon, bundle, "--note", "as it is")
     assert "somebody else" in policy(cordon, "approve", first).err
     assert policy(cordon, "stage", first, "live").code == 1
-    assert policy(cordon, "approve", first, by="ben").json["by"] == "cli:ben"
+    assert policy(cordon, "approve", first, by=ANOTHER).json["by"] == f"cli:{ANOTHER}"
     assert policy(cordon, "stage", first, "shadow").code == 0
     assert policy(cordon, "stage", first, "canary", "--share", "2.5%").code == 0
     row = listed(cordon)[first]
-    assert (row["stage"], row["share"], row["author"], row["approved_by"]) == ("canary", 25, "cli:ana", "cli:ben")
+    assert (row["stage"], row["share"]) == ("canary", 25)
+    assert (row["author"], row["approved_by"]) == (f"cli:{myself()}", f"cli:{ANOTHER}")
     assert policy(cordon, "stage", first, "live").code == 0
     revision = listed(cordon)[first]["revision"]
     assert listed(cordon)[first]["base"] == revision, "the configured bundle is the same one"
@@ -71,7 +72,7 @@ def test_a_bundle_goes_from_draft_to_live_and_back(cordon: Installation, bundle:
     shown = policy(cordon, "diff", second)
     assert (shown.code, [(each["file"], each["kind"]) for each in shown.json["files"]]) == (1, [("more.rego", "added")])
     assert shown.json["before"] == first
-    policy(cordon, "approve", second, by="ben")
+    policy(cordon, "approve", second, by=ANOTHER)
     policy(cordon, "stage", second, "live")
     assert policy(cordon, "back").json["to"] == first
     assert {name: each["stage"] for name, each in listed(cordon).items()} == {first: "live", second: "draft"}
@@ -81,9 +82,20 @@ def test_a_bundle_goes_from_draft_to_live_and_back(cordon: Installation, bundle:
     assert cordon("log", "verify").code == 0
 
 
+def test_nobody_becomes_another_person_by_saying_so(
+    cordon: Installation, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollout = proposed(cordon, bundle)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER", "SUDO_UID"):
+        monkeypatch.setenv(name, "1" if name == "SUDO_UID" else ANOTHER)
+    result = policy(cordon, "approve", rollout)
+    assert result.code == 1 and "somebody else" in result.err
+    assert listed(cordon)[rollout]["approved_by"] == ""
+
+
 def test_a_tenant_s_own_bundle_is_staged_beside_the_common_one(cordon: Installation, bundle: Path) -> None:
     own = proposed(cordon, bundle, "--tenant", "acme")
-    policy(cordon, "approve", own, by="ben")
+    policy(cordon, "approve", own, by=ANOTHER)
     policy(cordon, "stage", own, "live")
     assert (listed(cordon)[own]["scope"], listed(cordon)[own]["base"]) == ("acme", "")
     assert "decides already" in policy(cordon, "back").err
@@ -173,7 +185,7 @@ def test_whoever_comes_too_late_is_told(cordon: Installation, bundle: Path, monk
     after(other)
     assert "at the same moment" in policy(cordon, "stage", second, "shadow").err
     after(gone)
-    assert "at the same moment" in policy(cordon, "approve", second, by="ben").err
+    assert "at the same moment" in policy(cordon, "approve", second, by=ANOTHER).err
     assert {name: each["stage"] for name, each in listed(cordon).items()} == {first: "shadow"}
 
 
@@ -200,7 +212,7 @@ def test_the_doctor_tells_what_is_live_and_what_is_not_as_it_was(cordon: Install
     name = proposed(cordon, bundle)
     revision = listed(cordon)[name]["revision"]
     assert told() == {}, "a draft does nothing"
-    policy(cordon, "approve", name, by="ben")
+    policy(cordon, "approve", name, by=ANOTHER)
     policy(cordon, "stage", name, "live")
     live = f"{name} (revision {revision}) is in live for the calls of all"
     assert told() == {live: "ok"}
