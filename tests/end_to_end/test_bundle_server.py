@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -11,7 +13,7 @@ from lineage.metrics import load_snapshots
 from lineage.paths import Paths
 from policies.bundle import make_bundle
 from tests.support.bundles import bundle_host, signed, write_keys
-from tests.support.gateway import BUNDLE, Cordon, cordon, wait_for
+from tests.support.gateway import BUNDLE, ROOT, START_SECONDS, Cordon, cordon, wait_for
 
 STARTER = {path.name: path.read_bytes() for path in BUNDLE.iterdir() if path.is_file()}
 CLOSED = {**STARTER, "request.rego": b'package cordon.request\n\ndecision := {"allow": false}\n'}
@@ -109,3 +111,27 @@ def reachable(running: Cordon) -> bool:
         return httpx.get(f"{running.url}/").status_code > 0
     except httpx.TransportError:
         return False
+
+
+def test_a_first_start_without_its_bundle_ends_with_one_error_and_leaves_nothing_in_the_way() -> None:
+    def configured(config: dict[str, Any]) -> None:
+        config["policy"] = {"bundle": host.url}
+
+    with bundle_host(STARTER) as host, cordon(configured, start=False) as running:
+        host.put(STARTER, 503)
+        command = [sys.executable, "-m", "cordon.cli", "up", "-c", str(running.file)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=START_SECONDS)
+        assert (done.returncode, done.stdout) == (1, "")
+        (told,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+        assert told.startswith(f"error: gateway-0 did not start: {host.url}: ")
+        assert "the server answered 503" in told and "policy.bundle" in told
+        for url in (running.url, running.control_url):
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(url)
+        assert running.records(0, "policy.loaded", "call.intent") == []
+
+        host.put(STARTER)
+        running.start()
+        key = running.key("ci-bot")
+        assert httpx.get(f"{running.url}{PATH}", headers={"authorization": f"Bearer {key}"}).status_code == 200
+        assert running.cli("log", "verify")["wrong"] == 0

@@ -20,6 +20,7 @@ from cordon.errors import BackupError
 from lineage.note import Signer
 from tests.support.cli import Installation
 from tests.support.gateway import ROOT, Cordon, cordon, wait_for
+from tests.support.policies import MINIMAL, write
 from tests.support.postgres import Postgres, postgres
 
 
@@ -175,6 +176,8 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
             assert http.post(link[link.index("/invitation/") :], data=accept).status_code == 303
             assert http.post("/api/v1/session", json=accept).status_code == 201
         open_link = running.cli("account", "invite", "ben", "--role", "viewer")["link"]
+        tested = MINIMAL | {"a_test.rego": "package a_test\n\ntest_one if data.cordon.request.decision.allow\n"}
+        rollout = running.cli("policy", "propose", str(write(tmp_path / "bundle", tested)))["rollout"]
         made = running.cli("backup", str(copy), "--keys", str(keys))
         assert "cordon.dump" in made["files"] and "cordon-log.db" not in made["files"]
         assert not any(server.password.encode() in path.read_bytes() for path in copy.iterdir())
@@ -188,6 +191,8 @@ def test_a_backup_is_made_while_it_runs_and_restored_into_another_database(serve
         second.cli_fails("is not overwritten", "restore", str(copy))
         second.start()
         assert call(second, key).status_code == 200
+        second.cli("policy", "stage", rollout, "shadow")
+        assert second.until("policy.loaded", rollout=rollout, stage="shadow"), "its bundle came along"
         assert httpx.get(second.control_url + open_link[open_link.index("/invitation/") :]).status_code == 404
         with server.connect(other) as db:
             assert db.execute("SELECT count(*) FROM cordon_state.operator_sessions").fetchone() == (0,)

@@ -13,7 +13,7 @@ from cordon.acting import actor
 from tests.support.cli import ROOT
 from tests.support.users import ANOTHER, as_user, myself
 
-FORGED = {name: "mallory" for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER")} | {"SUDO_UID": "1"}
+FORGED = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"), "mallory") | {"SUDO_UID": "1"}
 TELL = "from cordon.acting import actor; print(actor())"
 
 

@@ -18,7 +18,10 @@ from sqlalchemy import Connection, insert, select
 
 from cordon.backup.files import copy_database
 from cordon.backup.manifest import NAME, Manifest
+from cordon.config import load
+from cordon.doctor.rollouts import examine_rollouts
 from lineage.actions import Stamp, erase_tenant
+from lineage.bundles import BundleStore
 from lineage.erasure import remembered
 from lineage.keys import load_master_key, load_verifier
 from lineage.ledger import writer_lock
@@ -29,8 +32,11 @@ from lineage.settings import Lineage
 from lineage.side import TenantKeys, blob_digest, seal
 from lineage.sqlite_side import SqliteSide
 from lineage.state import open_state
+from policies.bundle import bundle_of_archive
 from siem.console.tables import ACCOUNTS, INVITATIONS, SESSIONS
 from tests.support.cli import Installation, Result
+from tests.support.policies import MINIMAL, write
+from tests.support.users import ANOTHER, as_user
 
 _SIGNED_IN = "5e" * 32
 FILES = ("cordon-log.db", "cordon-side.db", "cordon.db")
@@ -106,6 +112,24 @@ def test_what_is_backed_up_is_restored_elsewhere_and_goes_on(cordon: Installatio
     (other.directory / "before").write_text(before)
     assert other("log", "verify", "--since", str(other.directory / "before")).code == 0
     assert {path.name for path in (other.directory / "var").iterdir()} == {"run", "keys", *FILES}
+
+
+def test_bundles_that_are_rolled_out_come_along_and_are_in_force_where_they_were(cordon: Installation) -> None:
+    tested = MINIMAL | {"a_test.rego": "package a_test\n\ntest_one if data.cordon.request.decision.allow\n"}
+    proposed = cordon("policy", "propose", str(write(cordon.directory / "bundle", tested)), "--json").json
+    with as_user(ANOTHER):
+        assert cordon("policy", "approve", proposed["rollout"]).code == 0
+    assert cordon("policy", "stage", proposed["rollout"], "live").code == 0
+    before = cordon("policy", "bundles", "--json").json
+    copy, keys = backup(cordon)
+    other, result = restored(cordon, copy, "--keys", str(keys))
+    assert result.code == 0, result.err
+    assert other("policy", "bundles", "--json").json == before and before[0]["stage"] == "live"
+    with closing(SqliteSide(Paths(other.directory / "var").side)) as side:
+        archive = BundleStore(side).get(proposed["digest"])
+    assert archive is not None and bundle_of_archive(archive, "restored").revision == proposed["revision"]
+    assert [(each.level, "live" in each.text) for each in examine_rollouts(load(other.file))] == [("ok", True)]
+    assert other("policy", "back", "--json").json["from"] == proposed["rollout"], "and what is done to it goes on"
 
 
 def test_sessions_and_links_do_not_come_back_to_life_with_a_backup(cordon: Installation) -> None:
