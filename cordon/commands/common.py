@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,11 +21,17 @@ from cordon.output import warned
 from lineage.local import Log, open_log
 from lineage.paths import make_private
 from lineage.record import encode
+from policies.errors import BundleError, Problem
+from policies.rego.builtins import OPA_SERVER
 from policies.settings import BundlePlace, Policy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_FILE: Final = Path("cordon.yaml")
+_ASK_OPA: Final = (
+    "`opa check` says whether it takes it, `opa test` runs its tests, and `cordon policy eval --engine opa` asks the "
+    "server, once Cordon has put the bundle there"
+)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -134,6 +141,27 @@ def tell_engine(settings: Policy, as_json: bool) -> None:
     if settings.engine == "opa" and not as_json:
         text = "note: calls are decided by the OPA server (policy.engine: opa); this is the embedded engine's word, "
         click.echo(warned(text + "which is OPA's or a refusal of the bundle"), err=True)
+
+
+def for_opa_alone(settings: Policy, problems: Iterable[Problem]) -> Problem | None:
+    """That only the configured OPA server can evaluate a bundle with these problems, and what asks it."""
+    lacking = next((each for each in problems if OPA_SERVER in each.remedy), None)
+    if settings.engine != "opa" or lacking is None:
+        return None
+    message = f"only the OPA server can evaluate this bundle: {lacking.message}"
+    return replace(lacking, code="opa", message=message, remedy=_ASK_OPA)
+
+
+@contextmanager
+def embedded(settings: Policy) -> Iterator[None]:
+    """Say in one sentence that the embedded engine cannot do what the OPA server does; BundleError."""
+    try:
+        yield
+    except BundleError as error:
+        alone = for_opa_alone(settings, error.problems)
+        if alone is None:
+            raise
+        raise BundleError([alone]) from error
 
 
 def json_option(command: Command) -> Command:

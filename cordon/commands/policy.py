@@ -9,8 +9,9 @@ from typing import IO
 import click
 import orjson
 
+from cordon.asked_server import evaluate_by_server
 from cordon.bundles import read_bundle
-from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option, tell_engine
+from cordon.commands.common import bundle_argument, bundle_settings, embedded, file_option, json_option, tell_engine
 from cordon.commands.explain import explain_command
 from cordon.commands.policy_bench import bench
 from cordon.commands.policy_check import check
@@ -49,13 +50,30 @@ policy.add_command(verify)
     "--moment", type=click.Choice([moment.value for moment in Moment]), default=Moment.REQUEST.value, show_default=True,
     help="When the decision is asked for.",
 )  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["embedded", "opa"]), default="embedded", show_default=True,
+    help="Who decides: the embedded engine, by BUNDLE, or the configured OPA server, by the bundle that it holds.",
+)  # fmt: skip
 @file_option
 @json_option
-def evaluate(bundle: BundlePlace | None, document: IO[bytes], moment: str, file: Path, as_json: bool) -> int:
-    """Decide once on a document, by the embedded engine, as a worker would; the exit code is 1 for a denial."""
+def evaluate(
+    bundle: BundlePlace | None, document: IO[bytes], moment: str, engine: str, file: Path, as_json: bool
+) -> int:
+    """Decide once on a document, as a worker would; the exit code is 1 for a denial.
+
+    With policy.engine: opa, workers ask the OPA server, and --engine opa does the same.
+    """
     settings = bundle_settings(bundle, file)
-    tell_engine(settings, as_json)
-    found = evaluate_document(read_bundle(settings), document.read(), Moment(moment), settings)
+    if engine == "opa":
+        if bundle is not None:
+            raise click.UsageError("the OPA server decides by the bundle that it holds: name none with --engine opa")
+        if settings.engine != "opa":
+            raise click.UsageError("no OPA server is configured (policy.engine is embedded)")
+        found = evaluate_by_server(settings, document.read(), Moment(moment))
+    else:
+        tell_engine(settings, as_json)
+        with embedded(settings):
+            found = evaluate_document(read_bundle(settings), document.read(), Moment(moment), settings)
     decision = found.decision
     facts = {field.name: getattr(decision, field.name) for field in fields(decision)}
     lines = [good("allow") if decision.allow else bad("deny")]
@@ -64,7 +82,7 @@ def evaluate(bundle: BundlePlace | None, document: IO[bytes], moment: str, file:
     lines += [f"  {name}: {printable(value)}" for name, value in told.items()]
     lines.append(f"  {found.rule} of revision {found.revision}, {found.milliseconds:.3f} ms")
     value = {
-        "engine": "embedded",
+        "engine": engine,
         "decision": facts,
         "rule": found.rule,
         "result": orjson.Fragment(found.result),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 import click
 
 from cordon.bundles import read_bundle
-from cordon.commands.common import bundle_argument, bundle_settings, file_option, json_option, tell_engine
+from cordon.commands.common import (
+    bundle_argument,
+    bundle_settings,
+    file_option,
+    for_opa_alone,
+    json_option,
+    tell_engine,
+)
 from cordon.output import bad, emit, good, printable, warned
 from policies.admission import Admission, admit_now
 from policies.authoring.examining import examine
@@ -35,6 +42,8 @@ def check(bundle: BundlePlace | None, strict: bool, file: Path, as_json: bool) -
     tell_engine(settings, as_json)
     problems, admission = _examined(settings)
     revision = admission.bundle.revision if admission and admission.bundle else None
+    if revision is None and (alone := for_opa_alone(settings, problems)):
+        problems.append(replace(alone, severity="note"))
     counts = Counter(problem.severity for problem in problems)
     failed = revision is None or bool(counts["error"]) or (strict and bool(counts["warning"]))
     value = {

@@ -18,6 +18,7 @@ from policies.authoring.junit import junit
 from policies.authoring.running import MOST_JOBS, Run, TestResult, run_tests
 from policies.bundle import signature
 from policies.errors import BundleError
+from policies.rego.builtins import OPA_SERVER
 from policies.settings import BundlePlace
 
 LOOK_SECONDS: Final = 0.3
@@ -76,7 +77,10 @@ def test(
         failed = not run.results or run.count("failed", "error") > 0 or short
         if as_json:
             return int(failed), json_text(_value(run, failed), compact=watch)
-        return int(failed), "\n".join(_told(run, pattern, verbose, threshold))
+        lines = [*_told(run, pattern, verbose, threshold)]
+        if settings.engine == "opa" and any(OPA_SERVER in result.detail for result in run.results):
+            lines.append(warned("what only the OPA server can evaluate, `opa test` tests"))
+        return int(failed), "\n".join(lines)
 
     if watch:
         return _watched(place, once, as_json)

@@ -31,6 +31,15 @@ _JSON: Final = (b"content-type", b"application/json")
 _AGAIN: Final = 0.05
 
 
+def asks(settings: Policy) -> tuple[tuple[bytes, Callable[[Answer], Decided]], ...]:
+    """Where the server is asked for the decision on an answer, and on a request, and how what it says is read."""
+    if settings.push:
+        return tuple((rule_target(f"data.{PACKAGE}.{name}"), read_wrapped) for name in ("response", "request"))
+    query = "strict-builtin-errors=true&provenance=true"
+    rules = (settings.response_rule, settings.request_rule)
+    return tuple((rule_target(rule, query), read_plain) for rule in rules)
+
+
 class Link:
     """What all engines of a worker share: the connection, its bound, its measurements, and which bundle is in force."""
 
@@ -81,11 +90,7 @@ class OpaEngine:
         self._read_request = read_envoy if settings.result_style == "opa-envoy" else read_request
         self._pass_answers = settings.unsafe_pass_answers
         self._deadline = settings.deadline_ms / 1000
-        if self._pushed:
-            self._targets = [rule_target(f"data.{PACKAGE}.{name}") for name in ("response", "request")]
-        else:
-            query = "strict-builtin-errors=true&provenance=true"
-            self._targets = [rule_target(rule, query) for rule in (settings.response_rule, settings.request_rule)]
+        self._asks = asks(settings)
 
     @overload
     async def decide(self, moment: Literal[Moment.REQUEST], document: bytes) -> RequestDecision: ...
@@ -102,16 +107,16 @@ class OpaEngine:
         return self._read_request(result) if request else read_answer(result)
 
     async def _ask(self, request: bool, body: bytes) -> str:
-        target = self._targets[request]
+        target, read = self._asks[request]
         instead: ServerError | None = None
         try:
             async with asyncio.timeout(self._deadline):
                 if not self._pushed:
-                    found = await self._link.ask(target, body, read_plain)
+                    found = await self._link.ask(target, body, read)
                     self.revision = found.revision
                     return found.result
                 while True:
-                    found = await self._link.ask(target, body, read_wrapped)
+                    found = await self._link.ask(target, body, read)
                     instead = self._unfit(found)
                     if instead is None:
                         return found.result

@@ -21,8 +21,11 @@ from gateway.settings import Limits
 from gateway.sweep import Sweep
 from gateway.upstream import UpstreamPool
 from lineage.metrics import Meter
+from policies.bundle import load_bundle
 from policies.engine import Moment
 from policies.errors import Problem
+from policies.opa.push import Pusher
+from policies.opa.server import Server
 from policies.opa.source import OpaSource
 from policies.settings import Policy
 from tests.support.gateway import free_ports
@@ -152,6 +155,16 @@ async def asking(url: str, folder: Path, run_dir: Path, *, watch: bool = True, *
                 await running
         await pool.close()
         sweep.close()
+
+
+async def push(settings: Policy) -> None:
+    """Put the configured bundle into the server, as a worker does."""
+    assert isinstance(settings.bundle, Path)
+    sweep = Sweep()
+    pool = UpstreamPool(Limits(), sweep)
+    await Pusher(settings, Server(PolicyServer(settings, pool))).push(load_bundle(settings.bundle))
+    await pool.close()
+    sweep.close()
 
 
 class Elsewhere:

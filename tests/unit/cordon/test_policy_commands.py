@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
 
+from cordon.config import load
+from policies.bundle import load_bundle
 from tests.support.cli import ROOT, Installation
+from tests.support.gateway import free_ports
+from tests.support.opa import OpaServer, opa_server, push
 from tests.support.policies import MINIMAL, write
 
 TESTED = MINIMAL | {
@@ -97,6 +104,81 @@ def test_where_an_opa_server_decides_commands_say_that_they_do_not_ask_it(
     result = cordon("policy", command, str(bundle), *more, "--json")
     assert result.json["engine"] == "embedded"
     assert not result.err
+
+
+HTTP = 'package cordon.request\n\ndecision := {"allow": true} if http.send({"url": input.url}).status_code == 200\n'
+
+
+@pytest.fixture(scope="module")
+def opa() -> Iterator[OpaServer]:
+    with opa_server() as running:
+        yield running
+
+
+def with_opa(cordon: Installation, url: str) -> None:
+    cordon.file.write_text(cordon.file.read_text().replace("policy: {", f"policy: {{engine: opa, url: '{url}', ", 1))
+
+
+@pytest.mark.parametrize("command", ["check", "eval"])
+def test_a_bundle_that_opa_alone_can_evaluate_is_told_in_one_sentence_with_what_to_do(
+    cordon: Installation, bundle: Path, command: str
+) -> None:
+    with_opa(cordon, "http://127.0.0.1:9")
+    (bundle / "request.rego").write_text(HTTP)
+    (cordon.directory / "input.json").write_text("{}")
+    more = ("-i", str(cordon.directory / "input.json")) if command == "eval" else ()
+    result = cordon("policy", command, str(bundle), *more)
+    assert result.code == 1
+    said = " ".join((result.out + result.err).split())
+    assert said.count("only the OPA server can evaluate this bundle: ") == 1
+    assert "cordon policy eval --engine opa" in said and "request.rego:3:" in said
+    assert ("set policy.engine: opa" in said) == (command == "check"), "it lists each place with its own remedy"
+
+
+def test_tests_of_what_opa_alone_can_evaluate_are_errors_and_opa_test_is_named(
+    cordon: Installation, bundle: Path
+) -> None:
+    (bundle / "request.rego").write_text(HTTP)
+    assert "`opa test`" not in cordon("policy", "test", str(bundle)).out
+    with_opa(cordon, "http://127.0.0.1:9")
+    result = cordon("policy", "test", str(bundle))
+    assert result.code == 1
+    assert "1 passed, 1 failed" in result.out, "what does not need it is tested all the same"
+    assert "what only the OPA server can evaluate, `opa test` tests" in result.out
+
+
+def test_the_server_s_own_word_is_had_by_eval(cordon: Installation, opa: OpaServer) -> None:
+    folder = write(cordon.directory / "bundle", MINIMAL | {"request.rego": HTTP})
+    with_opa(cordon, opa.url)
+    cordon.file.write_text(re.sub(r"bundle: [^}]*", "bundle: bundle", cordon.file.read_text()))
+    document = cordon.directory / "input.json"
+    document.write_text(f'{{"url": "{opa.url}/health", "method": "get"}}')
+    ask = ("policy", "eval", "--engine", "opa", "-i", str(document))
+    empty = cordon(*ask)
+    assert empty.code == 1 and "holds no bundle of Cordon's" in empty.err
+
+    (folder / "request.rego").write_text(HTTP.replace('{"url"', '{"method": "get", "url"'))
+    settings = load(cordon.file).policy
+    asyncio.run(push(settings))
+    value = cordon(*ask, "--json").json
+    assert (value["engine"], value["decision"]["allow"]) == ("opa", True)
+    assert value["revision"] == load_bundle(folder).revision
+    document.write_text(f'{{"url": "{opa.url}/nowhere"}}')
+    denied = cordon(*ask)
+    assert denied.code == 1 and "deny" in denied.out and "undefined" in denied.out
+    answer = cordon(*ask, "--moment", "answer_end", "--json").json
+    assert answer["rule"] == "data.cordon.response.decision" and answer["decision"]["allow"]
+
+
+def test_eval_says_where_there_is_no_server_to_ask(cordon: Installation, bundle: Path) -> None:
+    document = cordon.directory / "input.json"
+    document.write_text("{}")
+    ask = ("policy", "eval", "--engine", "opa", "-i", str(document))
+    assert cordon(*ask).code == 2
+    with_opa(cordon, f"http://127.0.0.1:{free_ports(1)[0]}")
+    assert cordon(*ask, str(bundle)).code == 2
+    away = cordon(*ask)
+    assert away.code == 1 and away.err.startswith("error: ") and "OPA server" in away.err
 
 
 # test

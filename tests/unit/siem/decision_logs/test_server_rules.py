@@ -11,13 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.policy_server import PolicyServer
-from gateway.settings import Limits
-from gateway.sweep import Sweep
-from gateway.upstream import UpstreamPool
 from policies.bundle import load_bundle
-from policies.opa.push import Pusher
-from policies.opa.server import Server
 from policies.opa.wire import ServerError
 from policies.settings import Policy
 from siem.decision_logs.rules import RulesInForce
@@ -25,7 +19,7 @@ from siem.decision_logs.server_rules import ServerRules
 from tests.support.collector import collecting
 from tests.support.decision_logs import World, until
 from tests.support.gateway import free_ports
-from tests.support.opa import OpaServer, opa_server
+from tests.support.opa import OpaServer, opa_server, push
 from tests.support.policies import MINIMAL, write
 from tests.unit.siem.decision_logs.test_rules import BROKEN, FORMS, HEAD, event
 
@@ -50,15 +44,7 @@ class Place:
     def push(self, files: Mapping[str, str], *, keep: bool = False) -> str:
         """Have the server hold these files, and with `keep` the folder too; their revision."""
         place = write(self.folder if keep else self.folder.with_name(f"other-{len(files)}"), files)
-
-        async def pushed() -> None:
-            sweep = Sweep()
-            pool = UpstreamPool(Limits(), sweep)
-            await Pusher(self.settings, Server(PolicyServer(self.settings, pool))).push(load_bundle(place))
-            await pool.close()
-            sweep.close()
-
-        asyncio.run(pushed())
+        asyncio.run(push(self.settings.model_copy(update={"bundle": place})))
         return load_bundle(place).revision
 
     def rules(self, *, looked: bool = False) -> RulesInForce:
