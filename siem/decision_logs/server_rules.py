@@ -43,6 +43,8 @@ SECONDS: Final = 5.0
 _FOR_NOW: Final = frozenset[Fault]({"connect", "tls", "timeout", "broke_off", "empty"})
 """What may be over with the next try; everything else is an answer."""
 
+_OF_ONE_EVENT: Final = frozenset[Fault]({"timeout", "broke_off"})
+"""What may be the event's doing, and not the server's."""
 _REFUSALS: Final = frozenset[Fault]({"unauthorized", "status", "redirect"})
 
 _log = structlog.get_logger("cordon.decision_logs")
@@ -143,7 +145,7 @@ class ServerRules:
     def refusal(self) -> str:
         """Why the server, though it answers, says of no event what to mask; empty where it does, or is away."""
         try:
-            self._asker.ask(self._targets["log_mask"], question(b"{}"), read_wrapped if self._pushed else read_plain)
+            self._ask("log_mask", b"{}")
         except ServerError as error:
             return str(error) if error.reason in _REFUSALS else ""
         return ""
@@ -156,10 +158,26 @@ class ServerRules:
             document = orjson.dumps(event)
         except orjson.JSONEncodeError:
             raise PolicyError("the event is nested too deeply to be shown to a rule") from None
-        found = self._asker.ask(self._targets[name], question(document), read_wrapped if self._pushed else read_plain)
+        try:
+            found = self._ask(name, document)
+        except ServerError as error:
+            if error.reason in _OF_ONE_EVENT and self._answers():
+                raise ServerError("evaluation", "the OPA server does not come to an end with this event") from None
+            raise
         if self._pushed:
             self._check(found, event)
         return found.result
+
+    def _ask(self, name: str, document: bytes) -> Decided:
+        return self._asker.ask(self._targets[name], question(document), read_wrapped if self._pushed else read_plain)
+
+    def _answers(self) -> bool:
+        """Whether the server is there for another question: or else a caller could hold everything up by one input."""
+        try:
+            self._ask("log_mask", b"{}")
+        except ServerError as error:
+            return error.reason not in _FOR_NOW
+        return True
 
     def _check(self, found: Decided, event: Event) -> None:
         if not found.mark:

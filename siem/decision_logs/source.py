@@ -22,6 +22,7 @@ from lineage.paths import Paths
 from lineage.reader import LogReader, open_reader
 from lineage.record import decode
 from lineage.side_place import SidePlace
+from policies.opa.wire import ServerError
 from policies.settings import Policy
 from siem.decision_logs.event import KINDS, Event, Origin, Record, event_of
 from siem.decision_logs.mask import HIDDEN, apply
@@ -74,7 +75,10 @@ class Source:
             self.close: Callable[[], None] = opened.pop_all().close
 
     def batch(self, start: int) -> Batch:
-        """What lies from index `start` on; LogUnavailable where log or inputs cannot be read."""
+        """What lies from index `start` on; LogUnavailable where log or inputs cannot be read.
+
+        ServerError where nothing of it can go out before the OPA server says what to mask.
+        """
         self._rules.refresh()
         self._rolled_out.refresh()
         found = Batch(start, self.reader.size())
@@ -85,7 +89,12 @@ class Source:
                 found.more = True
                 return found
             if peek.kind(data) in KINDS:
-                entry, complete = self._entry(index, decode(data), found)
+                try:
+                    entry, complete = self._entry(index, decode(data), found)
+                except ServerError:
+                    if found.next == start:
+                        raise
+                    return found  # what can go out goes out first
                 if not complete:
                     return found
                 if entry is not None:

@@ -15,7 +15,9 @@ from policies.bundle import load_bundle
 from policies.opa.wire import ServerError
 from policies.settings import Policy
 from siem.decision_logs.rules import RulesInForce
+from siem.decision_logs.running import open_source
 from siem.decision_logs.server_rules import ServerRules
+from tests.support import records
 from tests.support.collector import collecting
 from tests.support.decision_logs import World, until
 from tests.support.gateway import free_ports
@@ -183,6 +185,31 @@ def test_a_server_that_refuses_cordon_lets_nothing_out(tmp_path: Path, monkeypat
             monkeypatch.setenv("CORDON_TEST_OPA", "let-me-in")
             found = event(a="secret", c=1)
             assert rules.apply(found) == (False, True) and found["input"] == {"c": 1}, "a renewed token is taken up"
+
+
+def test_one_event_that_the_server_comes_to_no_end_with_does_not_hold_up_the_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siem.decision_logs.server_rules.SECONDS", 2.0)
+    endless = "mask contains x if {\n\tsome a in numbers.range(1, input.input.n)\n"
+    endless += '\tsome b in numbers.range(1, input.input.n)\n\ta + b < 0\n\tx := "/input/n"\n}\n'
+    place.push(OPA_ONLY | {"log.rego": HEAD + endless}, keep=True)
+    with closing(place.rules()) as rules:
+        found = event(n=1_000_000, a="secret")
+        assert rules.apply(found) == (False, True)
+        assert found == {"decision_id": "1", "erased": ["/input", "/result"]}
+        assert rules.apply(event(n=1)) == (False, False)
+
+
+def test_what_comes_before_an_event_that_has_to_wait_goes_out(tmp_path: Path) -> None:
+    with closing(World(tmp_path)) as world:
+        world.log.put(records.record("process.started", 1))
+        world.decide({"a": 1})
+        world.policy = Policy(engine="opa", url=f"http://127.0.0.1:{free_ports(1)[0]}", push=False)
+        with closing(open_source(world.data_dir, "", world.policy)) as source:
+            assert source.batch(0).next == 1
+            with pytest.raises(ServerError):
+                source.batch(1)
 
 
 def test_events_wait_for_the_server_and_then_go_out_masked(tmp_path: Path) -> None:
