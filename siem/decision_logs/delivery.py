@@ -31,7 +31,7 @@ from policies.opa.wire import ServerError
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Sink, Undelivered
 from siem.decision_logs.source import Batch, Source
-from siem.decision_logs.standing import PREFIX
+from siem.decision_logs.standing import PREFIX, age_at
 
 DETAIL_CHARACTERS: Final = 300
 _VERSION: Final = 1
@@ -117,6 +117,7 @@ class Delivery:
             except Undelivered as error:
                 pause = await self._failed(error)
             except ServerError as error:
+                await self._tell_waiting()
                 pause = await self._failed(Undelivered("policy", str(error)))
             except (LineageError, PolicyError, SQLAlchemyError, OSError) as error:
                 pause = await self._failed(Undelivered("log", str(error.__cause__ or error)))
@@ -172,6 +173,17 @@ class Delivery:
         self._meter.set("cordon_decision_log_lag_records", batch.size - self._next, labels)
         seconds = max(0.0, time.time() - batch.oldest / 1000) if batch.oldest else 0.0
         self._meter.set("cordon_decision_log_lag_seconds", seconds, labels)
+
+    async def _tell_waiting(self) -> None:
+        """The same of events that could not even be made."""
+        if self._source is None or self._next < 0:
+            return
+        reader, labels = self._source.reader, (self._settings.id,)
+        with suppress(LineageError):
+            behind = await self._beside(reader.size) - self._next
+            seconds = await self._beside(age_at, reader, self._next)
+            self._meter.set("cordon_decision_log_lag_records", behind, labels)
+            self._meter.set("cordon_decision_log_lag_seconds", seconds, labels)
 
     async def _failed(self, error: Undelivered) -> float:
         """Count and tell a failure; how long to wait, in seconds: longer each time, and never for two the same."""

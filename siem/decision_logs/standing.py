@@ -71,9 +71,10 @@ def _standing(settings: DecisionLog, cursor: tuple[int, str] | None, reader: Rea
         place, lost = size if settings.begin == "now" else 0, ""
     else:
         place, lost = min(cursor[0], size), cursor[1]
-    age = 0.0
-    if place < size:
-        waiting = (data for _, data in reader.read(place, SCAN) if peek.kind(data) in KINDS)
-        oldest = next(waiting, None)
-        age = 0.0 if oldest is None else max(0.0, time.time() - peek.at(oldest) / 1000)
-    return Standing(settings.id, cursor is not None, size - place, age, lost)
+    return Standing(settings.id, cursor is not None, size - place, age_at(reader, place), lost)
+
+
+def age_at(reader: Reader, place: int) -> float:
+    """The age in seconds of the first record from `place` on that may be an event; 0 where none is near."""
+    oldest = next((data for _, data in reader.read(place, SCAN) if peek.kind(data) in KINDS), None)
+    return 0.0 if oldest is None else max(0.0, time.time() - peek.at(oldest) / 1000)

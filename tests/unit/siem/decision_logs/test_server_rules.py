@@ -218,8 +218,9 @@ def test_events_wait_for_the_server_and_then_go_out_masked(tmp_path: Path) -> No
         async with world.delivering(url=collector.url):
             await until(lambda: world.said() == [("lost", "policy")])
             assert collector.events == []
+            assert world.count("lag_records", "siem") >= 1 and world.count("lag_seconds", "siem") > 1_000_000
             server.start()
-            await until(lambda: collector.events)
+            await until(lambda: collector.events and world.count("lag_seconds", "siem") == 0)
         assert [each["input"] for each in collector.events] == [{"c": 1}]
         await until(lambda: world.said()[-1] == ("back", ""))
 
