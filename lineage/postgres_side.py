@@ -49,6 +49,11 @@ class PostgresSide:
         rows = self._pool.rows(sql.LOAD_BLOB, {"digest": bytes.fromhex(digest)})
         return rows[0][0] if rows else None
 
+    def load_many(self, digests: Collection[str], most: int) -> dict[str, bytes]:
+        """See `SideStore.load_many`."""
+        values = {"digests": [bytes.fromhex(digest) for digest in digests], "most": Int8(most)}
+        return {digest.hex(): blob for digest, blob in self._pool.rows(sql.LOAD_BLOBS, values)}
+
     def forget(self, before: int, *, limit: int = 1_000) -> int:
         """See `SideStore.forget`."""
         values = {"before": Int8(before), "limit": Int8(limit)}

@@ -13,7 +13,7 @@ from lineage.errors import RecordError
 from lineage.merkle import HASH_SIZE, consistency_path, inclusion_path, subtree_root
 from lineage.place import LogPlace
 from lineage.record import call_time, decode
-from lineage.store import LogSource
+from lineage.store import SEARCH_LIMIT, LogSource
 from lineage.tiles import WIDTH, TilePath, pack_entries, tile_hashes
 
 CALL_SLACK_MS: Final = 5_000
@@ -149,14 +149,21 @@ class LogReader:
         """Look through [start, end) in short reads, up to the record that ends the call."""
         needle = f'"call":"{call}"'.encode()
         found: list[tuple[int, dict[str, object]]] = []
-        for first in range(start, end, SEARCH_STEP):
-            for index, data in self._source.search(needle, first, min(end, first + SEARCH_STEP)):
-                record = decode(data)
-                if record.get("call") == call:
-                    found.append((index, record))
-                    if record.get("kind") == "call.refused" or record.get("final") is True:
-                        return found
+        for index, data in self.search(needle, start, end):
+            record = decode(data)
+            if record.get("call") == call:
+                found.append((index, record))
+                if record.get("kind") == "call.refused" or record.get("final") is True:
+                    return found
         return found
+
+    def search(self, needle: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Yield all records in [start, end) whose bytes contain `needle`, in order, in short reads."""
+        while start < end:
+            stop = min(end, start + SEARCH_STEP)
+            rows = self._source.search(needle, start, stop)
+            yield from rows
+            start = rows[-1][0] + 1 if len(rows) == SEARCH_LIMIT else stop
 
     def records(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yield the records in [start, end), `end` being the present size by default, in short reads."""

@@ -90,6 +90,13 @@ class SideStore(Protocol):
         """Return the sealed blob that a record names by `digest` (hex), or None when it is gone or was never there."""
         ...
 
+    def load_many(self, digests: Collection[str], most: int) -> dict[str, bytes]:
+        """Return, by its digest, each of these blobs that `load` would return, together at most `most` bytes of them.
+
+        One that is not returned may be there nevertheless: ask for it alone.
+        """
+        ...
+
     def forget(self, before: int, *, limit: int = 1_000) -> int:
         """Delete up to `limit` of the oldest blobs kept before the time `before` (ms); return how many were deleted."""
         ...

@@ -41,6 +41,13 @@ SELECT * FROM unnest(%(digests)b::bytea[], %(times)b::bigint[], %(blobs)b::bytea
 ON CONFLICT (digest) DO UPDATE SET at = greatest(excluded.at, side_blobs.at)
 """
 LOAD_BLOB: Final = "SELECT blob FROM cordon.side_blobs WHERE digest = %(digest)b"
+# The sizes are known without the blobs, so that none is read that there is no room for.
+LOAD_BLOBS: Final = """
+SELECT digest, blob FROM cordon.side_blobs JOIN (
+    SELECT digest, sum(octet_length(blob)) OVER (ORDER BY digest) AS size
+    FROM cordon.side_blobs WHERE digest = ANY (%(digests)b::bytea[])
+) AS sizes USING (digest) WHERE size <= %(most)b
+"""
 DELETE_BLOBS: Final = """
 WITH gone AS (DELETE FROM cordon.side_blobs WHERE digest = ANY (%(digests)b::bytea[]) RETURNING 1)
 SELECT count(*) FROM gone

@@ -55,6 +55,10 @@ class Cache(Generic[Value]):
     def __len__(self) -> int:
         return len(self._probation) + len(self._regulars)
 
+    def __contains__(self, key: bytes) -> bool:
+        """Whether there is something remembered for `key`; to ask this is not to use it."""
+        return key in self._regulars or key in self._probation
+
     @property
     def held(self) -> int:
         """The sizes of all entries together."""

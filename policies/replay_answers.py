@@ -55,15 +55,6 @@ def decide_anew(document: bytes, decide: Decide, reads: Reads, *, found: bool) -
     return Anew((), "", redact)
 
 
-def left_out(record: Mapping[str, Any]) -> str:
-    """Why the answer of an outcome cannot be decided anew, as far as the record alone tells; empty where it can."""
-    if record.get("verdict") not in ("allowed", "blocked"):
-        return "the answer did not come to its end"
-    if not record.get("side"):
-        return "its input was not kept"
-    return ""
-
-
 def by_text(rules: tuple[str, ...]) -> bool:
     """Whether a recorded refusal was for what the answer's text was."""
     return any(rule.startswith(BY_TEXT) for rule in rules)

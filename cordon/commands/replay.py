@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from itertools import islice
 from typing import Final
 
 import click
@@ -16,14 +17,17 @@ from cordon.commands.common import Bundle, Duration, config_option, json_option,
 from cordon.config import Config
 from cordon.output import emit, good, printable, progress, table, warned
 from lineage.kept import kept_inputs
-from lineage.reader import SEARCH_STEP, LogReader, open_reader
+from lineage.reader import open_reader
 from lineage.record import decode
 from policies.admission import admit_now
 from policies.embedded import EmbeddedEngine
 from policies.errors import BundleError
-from policies.replay import Replay, Report
+from policies.replay import Replay
+from policies.replay_report import Report
 from policies.settings import BundlePlace
 
+PORTION: Final = 1_000
+"""Records that are read and decided anew at once."""
 _TITLES: Final[Mapping[str, str]] = {
     "refused": "newly refused",
     "allowed": "newly allowed",
@@ -72,17 +76,17 @@ def replay(
     with closing(open_reader(config.data_dir, config.database)) as reader:
         start = reader.first_since(now - since * 1000)
         end = reader.first_since(now - until * 1000) if until is not None else reader.size()
-        with kept_inputs(config.data_dir, config.database) as load:
-            work = Replay(engine, settings, load)
-            for record in _loaded(reader, start):
-                work.loaded(record)
+        with kept_inputs(config.data_dir, config.database) as inputs:
+            work = Replay(engine, settings, inputs, inputs.ahead)
+            for _, data in reader.search(b'"kind":"policy.loaded"', 0, start):
+                work.loaded(decode(data))
             began, busy = time.perf_counter(), time.process_time()
             with progress("Replaying", max(0, end - start), as_json) as bar:
-                for index, data in reader.records(start, end):
-                    record = decode(data)
-                    if _wanted(record, tenant, route):
-                        work.take(index, record)
-                    bar.update(1)
+                rows = reader.records(start, end)
+                while portion := list(islice(rows, PORTION)):
+                    records = ((index, decode(data)) for index, data in portion)
+                    work.take(each for each in records if _wanted(each[1], tenant, route))
+                    bar.update(len(portion))
             seconds, busy = time.perf_counter() - began, time.process_time() - busy
     report = work.report
     value = _value(report, examples) | {"seconds": round(seconds, 3), "cpu_seconds": round(busy, 3)}
@@ -91,16 +95,9 @@ def replay(
 
 
 def _wanted(record: Mapping[str, object], tenant: str | None, route: str | None) -> bool:
-    if record.get("kind") == "policy.loaded":
+    if (tenant is None and route is None) or record.get("kind") == "policy.loaded":
         return True
     return tenant in {None, record.get("tenant")} and route in {None, record.get("route")}
-
-
-def _loaded(reader: LogReader, end: int) -> Iterator[Mapping[str, object]]:
-    """The records of bundles that were loaded before the period."""
-    for first in range(0, end, SEARCH_STEP):
-        for _, data in reader.source.search(b'"kind":"policy.loaded"', first, min(end, first + SEARCH_STEP)):
-            yield decode(data)
 
 
 def _lines(report: Report, seconds: float, examples: int) -> Iterator[str]:

@@ -57,6 +57,18 @@ def test_blobs_are_kept_by_their_digest_for_every_process(store: SideStore, open
         assert each.load(blob_digest(b"six")) is None
 
 
+def test_many_blobs_are_read_at_once_as_far_as_there_is_room(store: SideStore) -> None:
+    blobs = [b"blob %d" % number * 10 for number in range(1_200)]
+    store.save([(1_000, blob) for blob in blobs])
+    named = {blob_digest(blob): blob for blob in blobs}
+    assert store.load_many([*named, blob_digest(b"never there")], 1 << 20) == named
+    assert store.load_many([], 1 << 20) == {}
+    some = store.load_many(named.keys(), 10_000)
+    assert some.items() <= named.items()
+    assert 9_900 < sum(map(len, some.values())) <= 10_000
+    assert store.load_many([blob_digest(blobs[0])], len(blobs[0]) - 1) == {}
+
+
 def test_nothing_to_save_is_nothing(store: SideStore) -> None:
     store.save([])
     assert store.forget(2**52) == 0

@@ -16,6 +16,7 @@ from lineage.note import open_checkpoint
 from lineage.reader import CALL_SLACK_MS, CALL_SPAN_MS, open_reader
 from lineage.record import call_time, new_call_id
 from lineage.settings import Lineage
+from lineage.store import SEARCH_LIMIT
 from lineage.tiles import TilePath, pack_entries, tile_hashes
 from tests.support.logs import data_directory
 from tests.support.records import intent, outcome, refused
@@ -48,6 +49,15 @@ def test_records_are_read_in_ranges() -> None:
         assert list(log.reader.records(5, 8)) == list(enumerate(records))[5:8]
         assert list(log.reader.records(2_499)) == [(2_499, records[2_499])]
         assert list(log.reader.records(3_000)) == []
+
+
+def test_a_search_finds_all_that_there_is_however_much_it_is() -> None:
+    records = [intent(number) for number in range(2 * SEARCH_LIMIT + 500)]
+    with written(records) as log:
+        mark = b'"kind":"call.intent"'
+        assert list(log.reader.search(mark, 0, len(records))) == list(enumerate(records))
+        assert list(log.reader.search(mark, 7, SEARCH_LIMIT + 9)) == list(enumerate(records))[7 : SEARCH_LIMIT + 9]
+        assert list(log.reader.search(b"no such bytes", 0, len(records))) == []
 
 
 def test_tiles_and_bundles_of_any_width_up_to_the_checkpoint() -> None:

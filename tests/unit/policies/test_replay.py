@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
-from policies.replay import MOST_EXAMPLES, Replay
+from policies.replay import Replay
+from policies.replay_report import MOST_EXAMPLES
 from policies.settings import Policy
 
 SETTINGS = Policy()
@@ -46,7 +51,14 @@ def replay(documents: Mapping[str, object], reads: frozenset[str] | None = READS
     bundle = make_bundle({"p.rego": module.encode(), "a.rego": ANSWERS.encode()})
     engine = EmbeddedEngine(bundle, SETTINGS, {SETTINGS.request_rule: reads, SETTINGS.response_rule: ANSWER_READS})
     work = Replay(engine, SETTINGS, lambda _tenant, digest: _text(documents.get(digest)))
-    work.loaded({"revision": "r1", "reads": ["tenant", "call.method"], "answer_reads": ["content", "answer.model"]})
+    work.loaded(
+        {
+            "kind": "policy.loaded",
+            "revision": "r1",
+            "reads": ["tenant", "call.method"],
+            "answer_reads": ["content", "answer.model"],
+        }
+    )
     return work
 
 
@@ -96,7 +108,7 @@ def test_what_would_change_is_counted_by_kind_and_rule(
     record: dict[str, object], kinds: dict[str, int], rules: dict[tuple[str, str], int]
 ) -> None:
     work = replay(DOCUMENTS)
-    work.take(7, record)
+    work.take([(7, record)])
     report = work.report
     assert (report.calls, report.replayed, report.changed) == (1, 1, len(kinds))
     assert dict(report.kinds) == kinds
@@ -121,7 +133,7 @@ def test_what_cannot_be_replayed_is_counted_by_its_reason(
     record: dict[str, object], reads: frozenset[str] | None, reason: str
 ) -> None:
     work = replay(DOCUMENTS, reads)
-    work.take(1, record)
+    work.take([(1, record)])
     assert (work.report.calls, work.report.replayed) == (1, 0)
     assert dict(work.report.left_out) == {reason: 1}
 
@@ -129,14 +141,14 @@ def test_what_cannot_be_replayed_is_counted_by_its_reason(
 @pytest.mark.parametrize("reads", [frozenset({"call.method"}), frozenset({"tenant.id"}), frozenset({"tenant"})])
 def test_what_an_input_shows_suffices(reads: frozenset[str]) -> None:
     work = replay(DOCUMENTS, reads)
-    work.take(1, sent())
+    work.take([(1, sent())])
     assert work.report.replayed == 1
 
 
 def test_a_bundle_that_read_everything_showed_everything() -> None:
     work = replay(DOCUMENTS, None)
-    work.take(0, {"kind": "policy.loaded", "revision": "r1", "reads": None})
-    work.take(1, sent())
+    work.take([(0, {"kind": "policy.loaded", "revision": "r1", "reads": None})])
+    work.take([(1, sent())])
     assert work.report.replayed == 1
 
 
@@ -153,19 +165,19 @@ def test_a_bundle_that_read_everything_showed_everything() -> None:
 )
 def test_records_without_a_decision_are_passed_over(record: dict[str, object]) -> None:
     work = replay(DOCUMENTS)
-    work.take(1, record)
+    work.take([(1, record)])
     assert work.report.calls == 0
 
 
 def test_refusals_that_were_only_counted_are_not_forgotten() -> None:
     work = replay(DOCUMENTS)
-    work.take(1, {"kind": "call.refused", "stage": "decision", "count": 40})
+    work.take([(1, {"kind": "call.refused", "stage": "decision", "count": 40})])
     assert (work.report.calls, dict(work.report.left_out)) == (40, {"only counted": 40})
 
 
 def test_a_candidate_that_fails_refuses() -> None:
     work = replay({"a": {"tenant": {"id": 12345678901234567890}}})
-    work.take(1, sent())
+    work.take([(1, sent())])
     assert dict(work.report.by_rule) == {("refused", "policy_failed"): 1}
 
 
@@ -175,7 +187,7 @@ def test_the_same_input_is_decided_once_and_examples_are_bounded() -> None:
     load = work._load
     work._load = lambda tenant, digest: (loads.append(digest), load(tenant, digest))[1]
     for index in range(MOST_EXAMPLES + 50):
-        work.take(index, sent("g"))
+        work.take([(index, sent("g"))])
     assert loads == ["g"]
     assert work.report.kinds["refused"] == MOST_EXAMPLES + 50
     assert len(work.report.examples) == MOST_EXAMPLES
@@ -206,7 +218,7 @@ def test_answers_are_decided_at_their_head_at_findings_and_at_their_end(
 ) -> None:
     work = replay(DOCUMENTS)
     for index in range(2):
-        work.take(index, record)
+        work.take([(index, record)])
     report = work.report
     assert (report.calls, report.answers, report.answers_replayed, report.inputs) == (0, 2, 2, 1)
     assert dict(report.kinds) == {kind: 2 * count for kind, count in kinds.items()}
@@ -230,15 +242,56 @@ def test_answers_are_decided_at_their_head_at_findings_and_at_their_end(
 )
 def test_answers_that_cannot_be_replayed_are_counted_by_the_reason(record: dict[str, object], reason: str) -> None:
     work = replay(DOCUMENTS)
-    work.loaded({"revision": "narrow", "reads": None, "answer_reads": ["content"]})
-    work.loaded({"revision": "old", "reads": None})
-    work.take(1, record)
+    work.loaded({"kind": "policy.loaded", "revision": "narrow", "reads": None, "answer_reads": ["content"]})
+    work.loaded({"kind": "policy.loaded", "revision": "old", "reads": None})
+    work.take([(1, record)])
     assert (work.report.answers, work.report.answers_replayed, work.report.changed) == (1, 0, 0)
     assert dict(work.report.answers_left_out) == {reason: 1}
 
 
 def test_what_never_was_an_answer_is_no_answer() -> None:
     work = replay(DOCUMENTS)
-    work.take(1, answered(status=0, verdict="failed"))
-    work.take(2, answered(verdict="failed", final=False))
+    work.take([(1, answered(status=0, verdict="failed"))])
+    work.take([(2, answered(verdict="failed", final=False))])
     assert work.report.answers == 0
+
+
+LOADED = {"kind": "policy.loaded", "revision": "r1"}
+PASSED = (
+    sent(), sent("g"), sent(""), sent("gone"), sent(attempt=2), sent(endpoint="us"), sent(findings={"email": 1}),
+    refused(), refused("g"), refused("", count=3), {"kind": "alert.raised"}, sent(policy="r2"),
+    answered(), answered("ssn"), answered("both", findings={"email": 1}), answered("gone"), answered(verdict="cut"),
+    LOADED | {"reads": None, "answer_reads": None}, LOADED | {"reads": ["call"]}, LOADED | {"reads": ["tenant"]},
+    LOADED | {"revision": "r2", "reads": ["tenant.id"], "answer_reads": ["content", "answer"]},
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(PASSED), max_size=40), st.lists(st.integers(0, 40), max_size=6))
+def test_records_taken_together_come_to_the_same_as_one_by_one(
+    records: list[dict[str, object]], cuts: list[int]
+) -> None:
+    numbered = list(enumerate(records))
+    single, together = replay(DOCUMENTS), replay(DOCUMENTS)
+    for each in numbered:
+        single.take([each])
+    ends = sorted({0, *cuts, len(numbered)})
+    for start, end in pairwise(ends):
+        together.take(numbered[start:end])
+    assert asdict(together.report) == asdict(single.report)
+
+
+def test_what_records_need_is_told_before_it_is_read_and_only_once() -> None:
+    told: list[set[str]] = []
+    work = replay(DOCUMENTS)
+    load, work._ahead = work._load, lambda digests: told.append(set(digests))
+
+    def loading(tenant: str, digest: str) -> bytes | None:
+        assert digest in told[-1]
+        return load(tenant, digest)
+
+    work._load = loading
+    work.take([(1, sent()), (2, sent()), (3, refused("g")), (4, answered("ssn")), (5, sent("")), (6, PASSED[10])])
+    work.take([(7, sent()), (8, answered("both"))])
+    assert told == [{"a", "g", "ssn"}, {"both"}]
+    assert work.report.inputs == 4
