@@ -7,12 +7,13 @@ what was not found yet. What depends on the answer's text (its own patterns, a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from policies.combine import asks_more
 from policies.engine import Moment
 from policies.errors import PolicyError
 from policies.reads import Reads, shows
@@ -27,17 +28,26 @@ Decide = Callable[[Moment, bytes], RequestDecision | AnswerDecision]
 
 @dataclass(frozen=True, slots=True)
 class Anew:
-    """What a candidate says of a recorded answer: the rules that refuse it (none: it passes), and what it redacts."""
+    """What is said now of a recorded answer: the rules that refuse it (none: it passes), and what is redacted.
+
+    `by_text`: it passes only if its text does not break the patterns, limits or schema that are demanded at the head.
+    """
 
     rules: tuple[str, ...]
     detail: str
     redact: Mapping[str, str]
+    by_text: bool = False
 
 
-def decide_anew(document: bytes, decide: Decide, reads: Reads, *, found: bool) -> Anew:
-    """Decide at the head, at a finding where there was any (`found`), and at the end; the first refusal counts."""
+def decide_anew(document: bytes, decide: Decide, reads: Reads, *, found: Collection[str]) -> Anew:
+    """Decide at the head, at a finding where any was `found`, and at the end; the first refusal counts.
+
+    What a later decision demands that only the one at the head can, or redacts when it is with the client already, is
+    a refusal, as in the gateway.
+    """
     last = orjson.loads(document)
     redact: dict[str, str] = {}
+    planned: AnswerDecision | None = None
     for moment in (Moment.ANSWER_HEAD, *([Moment.FINDING] if found else []), Moment.ANSWER_END):
         shown = _at_head(last) if moment is Moment.ANSWER_HEAD else dict(last)
         shown.pop("phase", None)
@@ -47,12 +57,22 @@ def decide_anew(document: bytes, decide: Decide, reads: Reads, *, found: bool) -
             decision = decide(moment, orjson.dumps(shown))
         except PolicyError as error:
             return Anew(("policy_failed",), str(error), {})
+        assert isinstance(decision, AnswerDecision)
+        if planned is None:
+            planned = decision
+        elif asks_more(decision, planned):
+            detail = f"it asks at {moment} for what only the decision at the answer's head can ask"
+            return Anew(("policy_failed",), detail, {})
+        late = [kind for kind in found if kind in decision.redact and kind not in redact]
+        if moment is Moment.ANSWER_END and late:
+            return Anew(("policy_failed",), f"it asks to redact {', '.join(sorted(late))} at the end", {})
         if not decision.allow:
             named = dict.fromkeys(reason.rule or "(no rule named)" for reason in decision.reasons)
             return Anew(tuple(named) or ("(no reason)",), "; ".join(each.detail for each in decision.reasons), {})
-        if moment is not Moment.ANSWER_END:  # what it asks for then comes too late
-            redact.update(decision.redact)
-    return Anew((), "", redact)
+        redact.update(decision.redact)
+    assert planned is not None
+    demanded = planned.block or planned.limits or planned.schema is not None
+    return Anew((), "", redact, bool(demanded))
 
 
 def by_text(rules: tuple[str, ...]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from policies.combine import union
 from policies.reads import Reads, shows
 
 MOST_REVISIONS: Final = 1_000
@@ -20,8 +21,8 @@ class Past(NamedTuple):
 
     `at`: the record's index; `missing`: why it cannot be decided anew, as far as the record alone tells; `rules`: why
     it was refused; `findings`: by type; `redacted`: finding type to what was done; `own`: the revision of the tenant's
-    own bundle that decided beside the one of `revision`, empty where there was none. Where two have the same `key`, a
-    candidate decides them alike.
+    own bundle that decided beside the one of `revision`, empty where there was none; `beside`: the one of the two
+    that stays beside a candidate. Where two have the same `key`, a candidate decides them alike.
     """
 
     at: int
@@ -30,6 +31,7 @@ class Past(NamedTuple):
     route: str
     revision: str
     own: str
+    beside: str
     side: str
     allowed: bool
     rules: tuple[str, ...]
@@ -41,30 +43,35 @@ class Past(NamedTuple):
     key: bytes
 
 
-def read_past(index: int, record: Mapping[str, object]) -> Past | None:
-    """The decision that a record tells of; None for other records, later attempts and refusals not by policy."""
+def read_past(index: int, record: Mapping[str, object], own: bool) -> Past | None:
+    """The decision that a record tells of; None for other records, later attempts and refusals not by policy.
+
+    `own`: the candidate takes the place of the tenant's own bundle, and else of the common one.
+    """
     kind = record.get("kind")
     if kind == "call.intent":
-        return _past(index, record, True, False) if record.get("attempt") == 1 else None
+        return _past(index, record, own, True, False) if record.get("attempt") == 1 else None
     if kind == "call.outcome":
         answered = record.get("status") and record.get("final")
-        return _past(index, record, record.get("verdict") == "allowed", True) if answered else None
+        return _past(index, record, own, record.get("verdict") == "allowed", True) if answered else None
     if kind == "call.refused" and record.get("stage") == "decision" and record.get("side"):
-        return _past(index, record, False, False)
+        return _past(index, record, own, False, False)
     return None
 
 
-def _past(index: int, record: Mapping[str, object], allowed: bool, answer: bool) -> Past:
+def _past(index: int, record: Mapping[str, object], own: bool, allowed: bool, answer: bool) -> Past:
     text, reasons = record.get, record.get("reasons")
     findings = _mapping(text("findings"))
-    side, own = str(text("side", "")), str(text("tenant_policy", ""))
+    side, revision, beside = str(text("side", "")), str(text("policy", "")), str(text("tenant_policy", ""))
+    other = revision if own else beside
     return Past(  # by place: there is one for each recorded decision
         index,
         str(text("call", "")),
         str(text("tenant", "")),
         str(text("route", "")),
-        str(text("policy", "")),
-        own,
+        revision,
+        beside,
+        other,
         side,
         allowed,
         tuple([str(each.get("rule", "")) for each in reasons]) if reasons and isinstance(reasons, list) else (),
@@ -73,7 +80,7 @@ def _past(index: int, record: Mapping[str, object], allowed: bool, answer: bool)
         _mapping(text("redacted")),
         answer,
         "the answer did not come to its end" if answer and text("verdict") not in ENDED else "" if side else NOT_KEPT,
-        f"{side} {own} {','.join(sorted(findings))}".encode() if answer else f"{side} {own}".encode(),
+        f"{side} {other} {','.join(sorted(findings))}".encode() if answer else f"{side} {other}".encode(),
     )
 
 
@@ -93,12 +100,17 @@ class Shown:
             answers = record.get("answer_reads", [])
             self._told[str(record.get("revision"))] = (_reads(record.get("reads")), _reads(answers, "phase"))
 
-    def hides(self, revision: str, reads: Reads, *, answers: bool) -> str:
-        """What of `reads` an input of this revision's does not show, as a reason; empty where it shows all."""
-        told = self._told.get(revision)
-        if told is None:
-            return UNKNOWN
-        shown = told[answers]
+    def hides(self, past: Past, reads: Reads) -> str:
+        """What of `reads` the input of a call does not show, as a reason; empty where it shows all.
+
+        Where two bundles decided, it shows what either of them read.
+        """
+        shown: Reads = frozenset()
+        for revision in (past.revision, past.own) if past.own else (past.revision,):
+            told = self._told.get(revision)
+            if told is None:
+                return UNKNOWN
+            shown = union(shown, told[past.answer])
         if shown is None:
             return ""
         if reads is None:

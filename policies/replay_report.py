@@ -35,6 +35,7 @@ class Difference:
 class Report:
     """What a replay found so far, of requests and of answers. `inputs`: how many were read; many calls may share one.
 
+    `by_text`: answers that pass unless their text breaks what is demanded of it, which was not tried.
     `examples` are the first `MOST_EXAMPLES` differences of each kind.
     """
 
@@ -43,6 +44,7 @@ class Report:
     replayed: int = 0
     answers: int = 0
     answers_replayed: int = 0
+    by_text: int = 0
     inputs: int = 0
     changed: int = 0
     left_out: Counter[str] = field(default_factory=Counter)

@@ -10,22 +10,18 @@ from typing import IO, Final, NamedTuple
 import click
 import orjson
 
-from cordon.bundles import about, read_bundle
+from cordon.bundles import about, read_bundle, rolled_out
 from cordon.commands.common import bundle_argument, file_option, json_option
 from cordon.config import Config, load
 from cordon.output import bad, emit, good, printable, warned
-from lineage.bundles import BundleStore
 from lineage.kept import kept_inputs
 from lineage.reader import open_reader
 from lineage.record import decode
-from lineage.side_place import SidePlace
 from policies.admission import admit_now
-from policies.bundle import Bundle
 from policies.engine import Moment
 from policies.errors import BundleError
 from policies.explain import Almost, Explanation, Fired, explain, told
 from policies.settings import BundlePlace, Policy
-from policies.stored import stored_bundle
 from policies.testing import Evaluation, evaluate_admitted
 
 MOST_SHOWN: Final = 12
@@ -64,8 +60,8 @@ def explain_command(
         assert index is not None
         call = _recorded(load(file), index)
         text = call.document
-    rolled_out = None if call is None or bundle is not None else _rolled_out(load(file), call.revision)
-    found = read_bundle(settings) if rolled_out is None else rolled_out
+    decided = None if call is None or bundle is not None else rolled_out(load(file), call.revision)
+    found = read_bundle(settings) if decided is None else decided
     admission = admit_now(found, settings)
     if admission.bundle is None:
         raise BundleError(admission.errors)
@@ -99,16 +95,6 @@ def _recorded(config: Config, index: int) -> _Recorded:
     if document is None:
         raise click.ClickException(f"the input of record {index} is gone; it was kept for a time, or its tenant erased")
     return _Recorded(document, str(record.get("policy", "")), str(record.get("tenant_policy", "")))
-
-
-def _rolled_out(config: Config, revision: str) -> Bundle | None:
-    """The bundle of this revision, where it is one that is rolled out."""
-    with closing(open_reader(config.data_dir, config.database)) as reader:
-        rollout = next((each for each in reader.control().rollouts.values() if each.revision == revision), None)
-    if rollout is None:
-        return None
-    with closing(SidePlace(config.data_dir, config.database).side()) as side:
-        return stored_bundle(BundleStore(side).get, rollout)
 
 
 def _notes(call: _Recorded, explained: str) -> Iterator[str]:

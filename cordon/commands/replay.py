@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from cordon.bundles import about, read_bundle
+from cordon.bundles import PastBundles, about, read_bundle
 from cordon.commands.common import Bundle, Duration, config_option, json_option, tell_engine
 from cordon.config import Config
 from cordon.output import emit, good, printable, progress, table, warned
@@ -44,6 +44,7 @@ _TITLES: Final[Mapping[str, str]] = {
 @click.option("--since", type=Duration(), default="7d", show_default=True, help="How far back to begin.")
 @click.option("--until", type=Duration(), help="How far back to end; without it, now.")
 @click.option("--tenant", help="Only the calls of this tenant.")
+@click.option("--own", is_flag=True, help="BUNDLE is the tenant's own beside the common one (with --tenant).")
 @click.option("--route", help="Only the calls of this route.")
 @click.option("-n", "--examples", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Records to name.")
 @click.option("--check", is_flag=True, help="End with exit code 1 when any call would be dealt with otherwise.")
@@ -54,6 +55,7 @@ def replay(
     since: int,
     until: int | None,
     tenant: str | None,
+    own: bool,
     route: str | None,
     examples: int,
     check: bool,
@@ -63,9 +65,12 @@ def replay(
     """Decide recorded calls anew with BUNDLE, a candidate, and say what would change.
 
     Masked inputs of decisions on requests and answers are kept beside the log (lineage.policy_inputs) as far as the
-    bundle in force read them; what cannot be replayed is counted by its reason. The embedded engine decides, whatever
-    policy.engine says.
+    bundle in force read them; what cannot be replayed is counted by its reason. BUNDLE takes the place of the common
+    bundle, or of the own one of a tenant; where two bundles decide a call, the other one is asked too. The embedded
+    engine decides, whatever policy.engine says.
     """
+    if own and tenant is None:
+        raise click.UsageError("--own needs --tenant: whose own bundle is it?")
     settings = about(config.policy, bundle)
     tell_engine(settings, as_json)
     admission = admit_now(read_bundle(settings), settings)
@@ -77,7 +82,7 @@ def replay(
         start = reader.first_since(now - since * 1000)
         end = reader.first_since(now - until * 1000) if until is not None else reader.size()
         with kept_inputs(config.data_dir, config.database) as inputs:
-            work = Replay(engine, settings, inputs, inputs.ahead)
+            work = Replay(engine, settings, inputs, inputs.ahead, PastBundles(config), own=own)
             for _, data in reader.search(b'"kind":"policy.loaded"', 0, start):
                 work.loaded(decode(data))
             began, busy = time.perf_counter(), time.process_time()
@@ -109,6 +114,10 @@ def _lines(report: Report, seconds: float, examples: int) -> Iterator[str]:
     yield f"{report.answers_replayed} of {report.answers} answers were decided anew"
     for reason, count in report.answers_left_out.most_common():
         yield warned(f"  {count} not: {reason}")
+    if report.by_text:
+        yield warned(
+            f"  {report.by_text} pass unless their text, which is not kept, breaks what the bundle demands of it"
+        )
     if decided and not report.changed:
         yield good("nothing would change")
     for kind, title in _TITLES.items():
@@ -156,6 +165,7 @@ def _value(report: Report, examples: int) -> dict[str, object]:
         "answers": report.answers,
         "answers_replayed": report.answers_replayed,
         "answers_not_replayed": dict(report.answers_left_out),
+        "answers_by_text": report.by_text,
         "differences": kinds,
         "unlike_inputs": report.inputs,
     }

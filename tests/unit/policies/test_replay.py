@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lineage.kept import Load
 from policies.bundle import make_bundle
 from policies.embedded import EmbeddedEngine
 from policies.replay import Replay
@@ -50,7 +51,7 @@ ANSWER_READS = frozenset({"phase", "content.findings", "answer.model"})
 def replay(documents: Mapping[str, object], reads: frozenset[str] | None = READS, module: str = CANDIDATE) -> Replay:
     bundle = make_bundle({"p.rego": module.encode(), "a.rego": ANSWERS.encode()})
     engine = EmbeddedEngine(bundle, SETTINGS, {SETTINGS.request_rule: reads, SETTINGS.response_rule: ANSWER_READS})
-    work = Replay(engine, SETTINGS, lambda _tenant, digest: _text(documents.get(digest)))
+    work = Replay(engine, SETTINGS, _load(documents))
     work.loaded(
         {
             "kind": "policy.loaded",
@@ -60,6 +61,10 @@ def replay(documents: Mapping[str, object], reads: frozenset[str] | None = READS
         }
     )
     return work
+
+
+def _load(documents: Mapping[str, object]) -> Load:
+    return lambda _tenant, digest: _text(documents.get(digest))
 
 
 def _text(document: object) -> bytes | None:
@@ -126,7 +131,11 @@ def test_what_would_change_is_counted_by_kind_and_rule(
         (sent(), frozenset({"content"}), "its input does not show input.content"),
         (sent(), frozenset({"call.path"}), "its input does not show input.call.path"),
         (sent(), None, "the candidate may read all of the input"),
-        (sent() | {"tenant_policy": "x"}, READS, "it was decided by two bundles, the common one and the tenant's own"),
+        (
+            sent(tenant_policy="x"),
+            READS,
+            "the tenant's own bundle that decided it (x) is neither configured nor rolled out any more",
+        ),
     ],
 )
 def test_what_cannot_be_replayed_is_counted_by_its_reason(
@@ -295,3 +304,115 @@ def test_what_records_need_is_told_before_it_is_read_and_only_once() -> None:
     work.take([(7, sent()), (8, answered("both"))])
     assert told == [{"a", "g", "ssn"}, {"both"}]
     assert work.report.inputs == 4
+
+
+BESIDE = """
+package cordon.request
+
+default decision := {"allow": false, "reasons": [{"rule": "method", "detail": ""}]}
+
+decision := {"allow": true, "redact": {"email": "drop"}} if input.call.method == "GET"
+"""
+BESIDE_ANSWERS = """
+package cordon.response
+
+default decision := {"allow": false, "reasons": [{"rule": "status", "detail": ""}]}
+
+decision := {"allow": true} if input.answer.status == 200
+"""
+BOTH = {
+    "get": ACME | {"call": {"method": "GET"}},
+    "post": ACME | {"call": {"method": "POST"}},
+    "other": OTHER | {"call": {"method": "GET"}},
+    "ok": DOCUMENTS["plain"] | {"answer": {"model": "m", "status": 200}},
+    "bad": DOCUMENTS["plain"] | {"answer": {"model": "m", "status": 500}},
+}
+
+
+def paired(*, own: bool = False) -> Replay:
+    """The candidate, and the bundle `b1` that stays: a tenant's own one, or the common one where it is `own`."""
+    reads = {SETTINGS.request_rule: READS, SETTINGS.response_rule: ANSWER_READS}
+    candidate = EmbeddedEngine(make_bundle({"p.rego": CANDIDATE.encode(), "a.rego": ANSWERS.encode()}), SETTINGS, reads)
+    files = {"p.rego": BESIDE.encode(), "a.rego": BESIDE_ANSWERS.encode()}
+    stays = {SETTINGS.request_rule: frozenset({"call.method"}), SETTINGS.response_rule: frozenset({"answer.status"})}
+    beside = EmbeddedEngine(make_bundle(files), SETTINGS, stays)
+    work = Replay(engine=candidate, settings=SETTINGS, load=_load(BOTH), find={"b1": beside}.get, own=own)
+    for revision, shown in (("r1", ["tenant.id"]), ("b1", ["call.method"])):
+        answers = sorted(ANSWER_READS) if revision == "r1" else ["answer.status"]
+        work.loaded({"kind": "policy.loaded", "revision": revision, "reads": shown, "answer_reads": answers})
+    return work
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("record", "rules"),
+    [
+        (sent("get", findings={"email": 1}, redacted={"email": "drop"}), {}),
+        (sent("get", findings={"email": 1}, redacted={"email": "mask"}), {("redaction", "email: mask → drop"): 1}),
+        (sent("post"), {("refused", "{stays}method"): 1}),
+        (sent("other"), {("refused", "{comes}tenant"): 1}),
+        (refused("post"), {}),
+        (refused("get"), {("allowed", "old"): 1}),
+        (answered("ok"), {}),
+        (answered("bad"), {("answer_refused", "{stays}status"): 1}),
+        (answered("bad", "blocked", reasons=[{"rule": "status"}]), {}),
+    ],
+)
+def test_a_call_that_two_bundles_decided_is_decided_anew_by_the_candidate_and_the_one_that_stays(
+    record: dict[str, object], rules: dict[tuple[str, str], int], own: bool
+) -> None:
+    work = paired(own=own)
+    decided = {"policy": "b1", "tenant_policy": "r1"} if own else {"policy": "r1", "tenant_policy": "b1"}
+    work.take([(1, record | decided)])
+    names = {"stays": "" if own else "tenant:", "comes": "tenant:" if own else ""}
+    assert dict(work.report.by_rule) == {(kind, rule.format(**names)): count for (kind, rule), count in rules.items()}
+    assert work.report.replayed + work.report.answers_replayed == 1
+
+
+def test_a_tenant_s_first_own_bundle_is_tried_beside_the_common_one() -> None:
+    work = paired(own=True)
+    work.loaded({"kind": "policy.loaded", "revision": "b1", "reads": None, "answer_reads": None})
+    work.take([(1, sent("get", policy="b1")), (2, sent("post", policy="b1")), (3, sent("get", policy="gone"))])
+    gone = "the common bundle that decided it (gone) is neither configured nor rolled out any more"
+    assert (work.report.replayed, dict(work.report.left_out)) == (2, {gone: 1})
+    assert dict(work.report.by_rule) == {("refused", "method"): 1}
+
+
+def test_an_input_of_two_bundles_shows_what_either_read_and_no_more() -> None:
+    work = paired()
+    work.loaded({"kind": "policy.loaded", "revision": "r1", "reads": ["call"], "answer_reads": []})
+    work.take([(1, sent("get", tenant_policy="b1")), (2, sent("get", tenant_policy="b1", policy="never told"))])
+    assert dict(work.report.left_out) == {
+        "its input does not show input.tenant.id": 1, "the log does not say what its input shows": 1,
+    }  # fmt: skip
+
+
+def answers(module: str) -> Replay:
+    """A candidate whose rule on answers is this one."""
+    files = {"p.rego": CANDIDATE.encode(), "a.rego": f"package cordon.response\n\n{module}\n".encode()}
+    reads = {SETTINGS.request_rule: READS, SETTINGS.response_rule: ANSWER_READS}
+    work = Replay(EmbeddedEngine(make_bundle(files), SETTINGS, reads), SETTINGS, _load(DOCUMENTS))
+    work.loaded({"kind": "policy.loaded", "revision": "r1", "reads": None, "answer_reads": None})
+    return work
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        'decision := {"allow": true, "output": {"max_chars": 9}} if input.phase == "answer_end"\n'
+        'decision := {"allow": true} if input.phase != "answer_end"',
+        'decision := {"allow": true, "redact": {"email": "mask"}} if input.phase == "answer_end"\n'
+        'decision := {"allow": true} if input.phase != "answer_end"',
+    ],
+    ids=["plans-late", "redacts-late"],
+)
+def test_what_an_answer_s_decision_asks_for_too_late_is_a_refusal_as_in_the_gateway(module: str) -> None:
+    work = answers(module)
+    work.take([(1, answered("both", findings={"email": 1, "iban": 1}))])
+    assert dict(work.report.by_rule) == {("answer_refused", "policy_failed"): 1}
+
+
+def test_answers_that_depend_on_their_text_are_counted() -> None:
+    work = answers('decision := {"allow": true, "output": {"max_chars": 9}}')
+    work.take([(1, answered()), (2, answered("ssn"))])
+    assert (work.report.answers_replayed, work.report.by_text, work.report.changed) == (2, 2, 0)
