@@ -78,7 +78,7 @@ METRICS: Final[Mapping[str, Definition]] = {
     "cordon_policy_shadow_total": Definition(
         "counter",
         "Decisions tried by a bundle in shadow, by what it would have changed: same, refused, allowed, redaction, "
-        "endpoint, plan, error; skipped: not tried.",
+        "endpoint, plan, label, error; skipped: not tried.",
         ("kind",),
     ),
     "cordon_policy_shadow_waiting": Definition("gauge", "Decisions that wait for the shadow process."),

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from policies.combine import Decision
-from policies.result import AnswerDecision, RequestDecision
+from policies.result import RequestDecision
 
-KINDS: Final = ("refused", "allowed", "redaction", "endpoint", "plan", "error")
+KINDS: Final = ("refused", "allowed", "redaction", "endpoint", "plan", "label", "error")
 """Newly refused; newly allowed; redacted otherwise; sent elsewhere; an answer's plan, blocks, limits or schema
-otherwise; the bundle could not decide at all."""
+otherwise, or a request's limits or need of approval; labelled otherwise; the bundle could not decide at all."""
 
 Difference = tuple[str, str]
-"""A kind and the rule that makes the difference; for a redaction or an endpoint, what changes."""
+"""A kind and the rule that makes the difference; for a redaction, an endpoint or a label, what changes."""
 
 NO_RULE: Final = "(no rule named)"
 NO_CANDIDATE: Final = "(no candidate)"
@@ -41,8 +41,10 @@ def differences(
         first, second = (tuple(candidates) if each.endpoints is None else each.endpoints for each in (before, after))
         if first != second:
             yield "endpoint", f"{_shown(first, candidates)} → {_shown(second, candidates)}"
-    elif isinstance(before, AnswerDecision) and isinstance(after, AnswerDecision):
-        yield from (("plan", name) for name in _PLANNED if getattr(before, name) != getattr(after, name))
+    planned = _REQUESTED if isinstance(before, RequestDecision) else _PLANNED
+    yield from (("plan", name) for name in planned if getattr(before, name) != getattr(after, name))
+    labels = before.labels.keys() | after.labels.keys()
+    yield from (("label", name) for name in sorted(labels) if before.labels.get(name) != after.labels.get(name))
 
 
 def _shown(endpoints: Sequence[str], candidates: Sequence[str]) -> str:
@@ -50,3 +52,4 @@ def _shown(endpoints: Sequence[str], candidates: Sequence[str]) -> str:
 
 
 _PLANNED: Final = ("plan", "block", "limits", "schema")
+_REQUESTED: Final = ("require_approval", "limits")

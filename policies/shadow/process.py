@@ -34,7 +34,7 @@ LOAD_SECONDS: Final = 30.0
 _PIECE: Final = 1 << 16
 _LONGEST_RULE: Final = 200
 MADE_UP: Final = "(made up)"
-"""What stands for a rule's name that is no literal of the bundle."""
+"""What stands for the name of a rule or a label that is no literal of the bundle."""
 _NAMES: Final = re.compile(r'["`]([A-Za-z0-9_.:/ -]{1,100})["`]')
 
 
@@ -42,7 +42,8 @@ class Candidates:
     """The bundles in shadow by the id of their roll-out: each decides as the common half, or as the tenant's own.
 
     Nobody but its author need have seen such a bundle, and it sees what callers send. So of a rule's name, only one
-    that stands in its source as a literal goes out; any other, which it may have made of the input, does not.
+    that stands in its source as a literal goes out; any other, which it may have made of the input, does not. The same
+    holds of a label's name, and of what a label says nothing goes out at all.
     """
 
     def __init__(self) -> None:
@@ -76,7 +77,9 @@ class Candidates:
         candidates = [each["id"] for each in value.get("candidates", ())]
         before = common if own is None else combine(common, own)
         after = combine(common, candidate) if scope else candidate if own is None else combine(candidate, own)
-        yield from differences(before, after, findings, candidates)
+        labels = literals | before.labels.keys()
+        for kind, what in differences(before, after, findings, candidates):
+            yield kind, what if kind != "label" or what in labels else MADE_UP
 
 
 def _engine(header: dict[str, Any], value: dict[str, Any]) -> EmbeddedEngine:

@@ -24,7 +24,7 @@ from lineage.side_place import SidePlace
 from policies.bundle import Bundle
 from policies.differences import Difference, differences
 from policies.errors import BundleError
-from policies.shadow_counts import Counts, shadow_counts
+from policies.shadow_counts import Counts, ShadowCounts
 from policies.stored import stored_bundle
 from siem.console.errors import Conflict, NotFound, invalid
 from siem.console.journal import Journal
@@ -54,7 +54,7 @@ class RolloutDesk:
 
     def __init__(self, journal: Journal, reader: LogReader, place: SidePlace, configured: Callable[[], Bundle]) -> None:
         self._journal = journal
-        self._reader = reader
+        self._shadow = ShadowCounts(reader)
         self._place = place
         self._configured = configured
         self._turn = threading.Lock()
@@ -75,11 +75,11 @@ class RolloutDesk:
         return found
 
     def counts(self) -> Mapping[str, Counts]:
-        """What was counted in shadow, by roll-out; the log is looked through at most every two seconds."""
+        """What was counted in shadow, by roll-out; the log is read on at most every two seconds."""
         with self._counting:
             at, found = self._counted
             if time.monotonic() - at > REMEMBER_SECONDS:
-                found = shadow_counts(self._reader, self.all())
+                found = self._shadow.of(self.all())
                 self._counted = (time.monotonic(), found)
             return found
 

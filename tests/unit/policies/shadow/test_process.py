@@ -19,6 +19,9 @@ names := [input.content.said, "known", concat("-", ["jane", "doe"]), ""]
 ROUTES = """package cordon.request
 decision := {"allow": true, "endpoints": [input.content.said, "eu"], "redact": {"email": "drop"}}
 """
+LABELS = """package cordon.request
+decision := {"allow": true, "labels": {"team": input.content.said, input.content.said: "x"}}
+"""
 
 
 class Played:
@@ -49,6 +52,13 @@ def test_no_name_that_a_bundle_makes_up_gets_out() -> None:
         ["refused", "(made up)"], ["refused", "known"], ["refused", "(no rule named)"],
     ]  # fmt: skip
     assert played.tried("routes", said) == [["endpoint", "eu → (no candidate), eu"]]
+
+
+def test_of_labels_only_known_names_get_out_and_nothing_that_they_say() -> None:
+    played = Played(labels=LABELS)
+    assert played.tried("labels", {"content": {"said": "jane@example.org"}}) == [
+        ["label", "(made up)"], ["label", "team"],
+    ]  # fmt: skip
 
 
 def test_an_own_one_is_a_half_of_the_decision() -> None:
