@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO, Final, NamedTuple, cast
@@ -32,6 +33,8 @@ LONGEST_DOCUMENT: Final = 65_536
 MOST_WAITING: Final = 1_024
 MOST_WAITING_BYTES: Final = 8 << 20
 RESTART_SECONDS: Final = 1.0
+STALLED_SECONDS: Final = 60.0
+"""How long the process may answer nothing while something waits; its own alarms come long before."""
 
 
 class _Sent(NamedTuple):
@@ -63,6 +66,7 @@ class Shadow:
         self._answers = b""
         self._progress: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the shadow
         self._answered = 0
+        self._heard = 0.0
         self._process: asyncio.SubprocessTransport | None = None
         self._input: asyncio.WriteTransport | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -106,6 +110,7 @@ class Shadow:
     def drain(self) -> list[dict[str, object]]:
         """What was counted of each trial since the last time, as facts of a `policy.shadow` record."""
         self._waiting.set(len(self._sent))
+        self._look_after()
         trials, self._over = [*self._over, *self._trials.values()], []
         return [facts for trial in trials if (facts := trial.drain()) is not None]
 
@@ -114,6 +119,13 @@ class Shadow:
         self._closed = True
         self._end()
         self._progress.close()
+
+    def _look_after(self) -> None:
+        """End a process that neither answers nor ends, as one that is stopped: else nothing would be tried any more."""
+        process = self._process
+        if process is not None and self._sent and time.monotonic() - self._heard > STALLED_SECONDS:
+            log.error("the shadow process does not answer any more and is started again", waiting=len(self._sent))
+            process.kill()
 
     # The process -----------------------------------------------------------------------------------------------------
 
@@ -175,6 +187,8 @@ class Shadow:
         data = frame(header, body)
         # A bundle that is loaded takes no room from decisions: there are few, each within the bounds of a bundle.
         sent = _Sent(rollout, call, len(data) if call else 0)
+        if not self._sent:
+            self._heard = time.monotonic()
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(data)
@@ -216,6 +230,7 @@ class Shadow:
     def _count(self, sent: _Sent, line: bytes) -> None:
         self._bytes -= sent.size
         self._answered += 1
+        self._heard = time.monotonic()
         trial = self._trials.get(sent.rollout)
         if trial is None or not sent.call:
             return

@@ -25,6 +25,7 @@ from lineage.record import decode
 from lineage.settings import Lineage
 from lineage.sqlite_store import SqliteStore
 from lineage.verify import verify
+from tests.support.disks import remount, small_disk
 from tests.support.logs import QUICK, connect, data_directory, running_writer, start_writer
 from tests.support.records import intent, record
 
@@ -165,17 +166,6 @@ def test_a_writer_that_stops_answering_is_given_up() -> None:
         asyncio.run(scenario(data_dir))
 
 
-@contextmanager
-def small_disk(megabytes: int) -> Iterator[Path]:
-    """A file system of its own with little room, mounted for the time of a test."""
-    with data_directory() as path:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", path], check=True)
-        try:
-            yield path
-        finally:
-            subprocess.run(["umount", "-l", path], check=True)
-
-
 async def _until_taken(client: LogClient, record: bytes) -> int:
     async with asyncio.timeout(5):
         while True:
@@ -223,12 +213,12 @@ def test_a_read_only_disk_is_named_at_the_start() -> None:
             client = await connect(data_dir)
             await client.append(intent(1))
             await client.close()
-        subprocess.run(["mount", "-o", "remount,ro", data_dir], check=True)
+        remount(data_dir, "ro")
         with pytest.raises(LogUnavailable, match="Read-only file system"):
             async with running_writer(data_dir):
                 pass
         assert_sound(data_dir)
-        subprocess.run(["mount", "-o", "remount,rw", data_dir], check=True)
+        remount(data_dir, "rw")
         async with running_writer(data_dir):
             client = await connect(data_dir)
             assert await client.append(intent(2)) == 1
