@@ -125,7 +125,7 @@ async def play_control(life: Life) -> None:
         policy=config.policy,
         decision_logs=config.decision_logs,
     )
-    async with _measured(life), _connected(life) as client:
+    async with _measured(life) as meter, _connected(life) as client:
         await run_control(
             config.control,
             config.data_dir,
@@ -133,6 +133,7 @@ async def play_control(life: Life) -> None:
             client,
             life.boot,
             facts,
+            meter,
             life.stop,
             lambda port: life.ready(port=port),
             config.database,

@@ -109,6 +109,13 @@ METRICS: Final[Mapping[str, Definition]] = {
         "counter", "Looks at the bundle server, by what came of them: new, unchanged, refused, failed.", ("result",)
     ),
     "cordon_policy_download_up": Definition("gauge", "1 while the bundle server answers as it should."),
+    "cordon_policy_trials_total": Definition(
+        "counter",
+        "Bundles tried on the playground, by what came of it: allowed, denied, checked (without an input), refused (by "
+        "admission), error, invalid (no files of a bundle), busy (another try was under way).",
+        ("outcome",),
+    ),
+    "cordon_policy_trial_seconds": Definition("histogram", "Time of one try on the playground.", (), SECONDS),
     "cordon_process_restarts_total": Definition("counter", "Processes that ended and were started again.", ("role",)),
     "cordon_log_size_records": Definition("gauge", "Records in the log."),
     "cordon_log_checkpoint_records": Definition("gauge", "Records that the latest checkpoint covers."),

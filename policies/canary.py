@@ -1,4 +1,4 @@
-"""Which calls a bundle in canary decides: those of listed tenants, or a share of all calls.
+"""Which calls a roll-out decides: in canary those of listed tenants or a share of all, live all until it gives way.
 
 A call's place among 1,000 follows from its id and the roll-out's alone, so whoever has the log can work it out again:
 
@@ -15,6 +15,7 @@ import hashlib
 from typing import Final
 
 from lineage.rollouts import Rollout
+from policies.settings import Policy
 
 WHOLE: Final = 1_000
 
@@ -30,3 +31,9 @@ def decides(rollout: Rollout, tenant: str, call: str) -> bool:
     if rollout.tenants:
         return tenant in rollout.tenants
     return place_of(rollout.id, call) < rollout.share
+
+
+def gives_way(rollout: Rollout, revision: str, settings: Policy) -> bool:
+    """Whether a live roll-out of the common bundle gives way to the configured one of this revision, changed since."""
+    common = rollout.scope == "" and rollout.stage == "live"
+    return common and rollout.base != revision and settings.changes == "apply"

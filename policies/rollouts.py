@@ -25,7 +25,7 @@ from lineage.errors import LineageError
 from lineage.metrics import Meter
 from lineage.rollouts import Rollout
 from policies.admission import Admission
-from policies.canary import decides
+from policies.canary import decides, gives_way
 from policies.combine import CombinedEngine
 from policies.embedded import EmbeddedEngine
 from policies.engine import PolicyEngine
@@ -163,7 +163,7 @@ class Rollouts:
     def superseded(self, revision: str) -> Rollout | None:
         """The live roll-out of the common bundle that a configured bundle of this revision takes the place of."""
         slot = self._at.get(("", "live"))
-        return slot.rollout if slot is not None and self._gives_way(slot.rollout, revision) else None
+        return slot.rollout if slot is not None and gives_way(slot.rollout, revision, self._settings) else None
 
     async def choose(self, tenant: str, call: str) -> PolicyEngine:
         """The engine that decides this call; BundleUnavailable where its bundle is not there."""
@@ -197,7 +197,9 @@ class Rollouts:
 
     def _common(self, tenant: str, call: str) -> Slot | None:
         slot = self._taker("", tenant, call)
-        return None if slot is None or self._gives_way(slot.rollout, self._base.engine.revision) else slot
+        if slot is None or gives_way(slot.rollout, self._base.engine.revision, self._settings):
+            return None
+        return slot
 
     def _taker(self, scope: str, tenant: str, call: str) -> Slot | None:
         """The roll-out of a scope that decides a call."""
@@ -205,14 +207,6 @@ class Rollouts:
         if canary is not None and decides(canary.rollout, tenant, call):
             return canary
         return self._at.get((scope, "live"))
-
-    def _gives_way(self, rollout: Rollout, revision: str) -> bool:
-        return (
-            rollout.scope == ""
-            and rollout.stage == "live"
-            and rollout.base != revision
-            and self._settings.changes == "apply"
-        )
 
     async def _settle(self, slot: Slot) -> None:
         """Wait for a bundle that is being taken up."""

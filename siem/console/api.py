@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -16,7 +15,7 @@ from lineage.errors import RecordError
 from lineage.rollouts import Rollout
 from siem.console import schemas as s
 from siem.console.access import GuardedRoute, Signed, session_token
-from siem.console.calls import Filter, Verdict, newest, records_of
+from siem.console.calls import Filter, Verdict, newest, record_at, records_of
 from siem.console.cookies import clear_session, set_session
 from siem.console.deps import Deps, Parts
 from siem.console.errors import Invalid, NotFound, NotSignedIn
@@ -121,7 +120,7 @@ def call_records(call: str, deps: Parts) -> list[s.LogRecord]:
 @router.get("/records/{index}", tags=["calls"])
 def record(index: int, deps: Parts) -> s.LogRecord:
     """One record of the log."""
-    return s.LogRecord(index=index, record=record_at(deps, index))
+    return s.LogRecord(index=index, record=record_at(deps.reader, deps.journal.control, index))
 
 
 @router.get("/alerts", tags=["alerts"])
@@ -291,14 +290,3 @@ def check_tenant(deps: Deps, tenant: str) -> None:
         raise Invalid("There is no such tenant in the configuration.", field="tenant")
     if tenant in deps.journal.control.erased:
         raise Invalid("This tenant was erased; its id cannot be used again.", field="tenant")
-
-
-def record_at(deps: Deps, index: int) -> dict[str, Any]:
-    """The log's record at this index."""
-    rows = deps.reader.read(index, 1) if 0 <= index < 2**53 else []
-    if not rows or rows[0][0] != index:
-        if 0 <= index < deps.journal.control.pruned:
-            raise NotFound("The record at this index was pruned for its age.")
-        raise NotFound("The log has no record at this index.")
-    value: dict[str, Any] = orjson.loads(rows[0][1])
-    return value

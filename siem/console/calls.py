@@ -12,8 +12,10 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from lineage.control import ControlState
 from lineage.reader import LogReader
 from lineage.record import call_time
+from siem.console.errors import NotFound
 
 Verdict = Literal["allowed", "blocked", "failed", "cut", "refused"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("allowed", "blocked", "failed", "cut", "refused")
@@ -106,6 +108,17 @@ def records_of(reader: LogReader, call: str, *, limit: int = 100) -> list[tuple[
                 if _is_end(record) or len(found) >= limit:
                     return found
     return found
+
+
+def record_at(reader: LogReader, control: ControlState, index: int) -> dict[str, Any]:
+    """The log's record at this index; `NotFound` where there is none, or none any more."""
+    rows = reader.read(index, 1) if 0 <= index < 2**53 else []
+    if not rows or rows[0][0] != index:
+        if 0 <= index < control.pruned:
+            raise NotFound("The record at this index was pruned for its age.")
+        raise NotFound("The log has no record at this index.")
+    value: dict[str, Any] = orjson.loads(rows[0][1])
+    return value
 
 
 def _ends(reader: LogReader, lowest: int, end: int) -> Iterator[tuple[int, dict[str, Any]]]:

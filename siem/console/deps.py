@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
+from lineage.metrics import Meter
 from lineage.reader import LogReader
 from lineage.side_place import SidePlace
 from policies.bundle import Bundle
@@ -70,6 +71,7 @@ def assemble(
     reader: LogReader,
     journal: Journal,
     facts: Facts,
+    meter: Meter,
     database: str = "",
 ) -> Deps:
     """The parts, wired; `database` is the setting of that name."""
@@ -78,6 +80,7 @@ def assemble(
         state, longest_ms=int(settings.session_hours * 3_600_000), idle_ms=int(settings.idle_minutes * 60_000)
     )
     place = SidePlace(data_dir, database)
+    rollouts = RolloutDesk(journal, reader, place, facts.configured, facts.policy)
     return Deps(
         settings=settings,
         data_dir=data_dir,
@@ -88,8 +91,8 @@ def assemble(
         sessions=sessions,
         sign_in=SignIn(accounts, sessions, journal),
         operations=Operations(journal, reader),
-        rollouts=RolloutDesk(journal, reader, place, facts.configured),
-        playground=Playground(journal, place, facts.configured, facts.policy),
+        rollouts=rollouts,
+        playground=Playground(journal, reader, place, rollouts, facts.policy, meter),
         facts=facts,
     )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,17 +17,23 @@ from typing import Any, Final
 import orjson
 
 from lineage.actions import read_input
+from lineage.errors import RecordError, SideError
 from lineage.kept import kept_inputs
+from lineage.metrics import Meter
+from lineage.reader import LogReader
 from lineage.side_place import SidePlace
 from policies.bundle import Bundle
 from policies.engine import Moment
 from policies.errors import BundleError, PolicyError
 from policies.settings import Policy
 from policies.trial import try_out
+from siem.console.calls import record_at, records_of
 from siem.console.errors import Invalid, NotFound, Throttled
 from siem.console.journal import Journal
+from siem.console.rollouts import CONFIGURED, RolloutDesk
 
 MOST_AT_ONCE: Final = 2
+OUTCOMES: Final = ("allowed", "denied", "checked", "refused", "error", "invalid", "busy")
 _HEADING: Final = re.compile(r"-- (\S{1,200}) --")
 
 
@@ -38,26 +45,72 @@ class Recorded:
     moment: Moment
 
 
-class Playground:
-    """`configured` reads the bundle of the configuration as it is now; BundleError, see there."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A bundle to begin with: `name` is a roll-out's id or `configured`, `text` says what it is."""
 
-    def __init__(self, journal: Journal, place: SidePlace, configured: Callable[[], Bundle], settings: Policy) -> None:
+    name: str
+    text: str
+
+
+class Playground:
+    """What is tried starts from the bundles that the desk for roll-outs has."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        reader: LogReader,
+        place: SidePlace,
+        desk: RolloutDesk,
+        settings: Policy,
+        meter: Meter,
+    ) -> None:
         self._journal = journal
+        self._reader = reader
         self._place = place
-        self._configured = configured
+        self._desk = desk
         self._settings = settings
         self._turn = threading.Lock()
         self._trying: set[str] = set()
+        self._outcomes = {each: meter.counter("cordon_policy_trials_total", each) for each in OUTCOMES}
+        self._seconds = meter.histogram("cordon_policy_trial_seconds")
 
-    def start(self) -> str:
-        """The files of the configured bundle as one text, to begin with; `Invalid` where it cannot be read."""
+    def starts(self) -> list[Start]:
+        """The bundles that can be begun with, the one in force first."""
+        now = self._desk.in_force().rollout
+        found = [Start(CONFIGURED, "the configured bundle" + ("" if now else ", in force"))]
+        for each in self._desk.all():
+            whose = f", {each.scope}'s own" if each.scope else ""
+            start = Start(each.id, f"{each.id}: {'in force' if each == now else each.stage}{whose}")
+            found.insert(0 if each == now else len(found), start)
+        return found
+
+    def start(self, name: str) -> str:
+        """The files of one of `starts` as one text; `Invalid` where they cannot be read, `NotFound` for no such one."""
         try:
-            return joined(self._configured())
-        except (BundleError, PolicyError) as error:
-            raise Invalid(f"The configured bundle cannot be read: {error}", field="files") from error
+            return joined(self._desk.configured() if name == CONFIGURED else self._desk.bundle(self._desk.one(name)))
+        except (PolicyError, SideError) as error:
+            raise Invalid(f"That bundle cannot be read: {error}", field="start") from error
 
-    def recorded(self, index: int, record: Mapping[str, Any], *, by: str) -> Recorded:
-        """The masked input of the call whose `record` is at `index`; that it was read is recorded first."""
+    def recorded(self, name: str, *, by: str, moment: Moment | None = None) -> Recorded:
+        """The masked input of a call that is named by the index of one of its records or by its id.
+
+        A call may have more than one: of its id, `moment` says which; without it, what it was sent with is meant. That
+        it was read is recorded first. `NotFound` where there is none.
+        """
+        if name.isascii() and name.isdigit() and len(name) < len("0" * 26):
+            index = int(name)
+            return self._input(index, record_at(self._reader, self._journal.control, index), by=by)
+        try:
+            found = [(at, record) for at, record in records_of(self._reader, name) if record.get("side")]
+        except RecordError as error:
+            raise NotFound("That is neither a log index nor a call id, which has 26 digits and capitals.") from error
+        if not found:
+            raise NotFound("The log has no such call, or none of its records names an input.")
+        answer = moment is not None and moment is not Moment.REQUEST
+        return self._input(*found[-1 if answer else 0], by=by)
+
+    def _input(self, index: int, record: Mapping[str, Any], *, by: str) -> Recorded:
         side = record.get("side")
         if not isinstance(side, str) or not side:
             raise NotFound("That record names no input: give the index of a call's intent, outcome or refusal.")
@@ -76,13 +129,23 @@ class Playground:
         self, files: Mapping[str, str], document: object, moment: Moment, *, tests: bool, by: str
     ) -> dict[str, Any]:
         """Try a bundle out (`policies.trial.try_out`); `Invalid` where that cannot be done."""
-        with self._in_turn(by):
-            try:
-                return try_out(files, document, moment, self._settings, tests=tests)
-            except BundleError as error:
-                raise Invalid(f"{error.problems[0]}", field="files") from error
-            except PolicyError as error:
-                raise Invalid(f"{error}.", field="files") from error
+        outcome = "error"
+        try:
+            with self._in_turn(by):
+                answer = try_out(files, document, moment, self._settings, tests=tests)
+            outcome = _outcome(answer)
+            return answer
+        except Throttled:
+            outcome = "busy"
+            raise
+        except BundleError as error:
+            outcome = "invalid"
+            raise Invalid(f"{error.problems[0]}", field="files") from error
+        except PolicyError as error:
+            raise Invalid(f"{error}.", field="files") from error
+        finally:
+            with self._turn:
+                self._outcomes[outcome].inc()
 
     @contextmanager
     def _in_turn(self, who: str) -> Iterator[None]:
@@ -90,11 +153,23 @@ class Playground:
             if who in self._trying or len(self._trying) >= MOST_AT_ONCE:
                 raise Throttled("Another try is still under way; come back in some seconds.")
             self._trying.add(who)
+        began = time.monotonic()
         try:
             yield
         finally:
             with self._turn:
                 self._trying.discard(who)
+                self._seconds.observe(time.monotonic() - began)
+
+
+def _outcome(answer: Mapping[str, Any]) -> str:
+    """What came of a try, as it is counted."""
+    if not answer["admitted"]:
+        return "refused"
+    if answer.get("error"):
+        return "error"
+    decision = answer.get("decision")
+    return "checked" if decision is None else "allowed" if decision["allow"] else "denied"
 
 
 def joined(bundle: Bundle) -> str:

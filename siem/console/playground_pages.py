@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Annotated, Any, Final
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Form, Query, Request
@@ -12,10 +13,10 @@ from fastapi.responses import HTMLResponse
 from policies.engine import Moment
 from siem.console import schemas as s
 from siem.console.access import GuardedRoute, Signed
-from siem.console.api import PREFIX, PROBLEMS, record_at
-from siem.console.deps import Parts
+from siem.console.api import PREFIX, PROBLEMS
+from siem.console.deps import Deps, Parts
 from siem.console.errors import ConsoleError, Invalid
-from siem.console.playground import parted
+from siem.console.playground import Recorded, parted
 from siem.console.render import pages
 
 pages_router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
@@ -24,14 +25,37 @@ api_router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, responses=PROBLE
 LONGEST: Final = 200_000
 _BEGIN: Final = {"phase": "request", "principal": {"id": "acme/me", "tenant": "acme", "roles": [], "key": "key-1"}}
 Text = Annotated[str, Form(max_length=LONGEST)]
+Marks = list[tuple[str, list[tuple[int, str, str, str]]]]
+"""Each file that has something to show, as lines of (number, text, mark, what is to be said of it)."""
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What stands on the page: what was typed or loaded, and what came of it."""
+
+    files: str = ""
+    document: str = orjson.dumps(_BEGIN, option=orjson.OPT_INDENT_2).decode()
+    moment: Moment = Moment.REQUEST
+    start: str = ""
+    call: str = ""
+    tests: bool = False
+    answer: dict[str, Any] | None = None
+    marked: Marks = field(default_factory=list)
+    problem: ConsoleError | None = None
+
+    def take(self, found: Recorded) -> None:
+        """Show a recorded input in the place of the one before."""
+        self.document = orjson.dumps(found.document, option=orjson.OPT_INDENT_2).decode()
+        self.moment = found.moment
 
 
 @api_router.post("/policy/trial")
 def trial(asked: s.TrialRequest, session: Signed, deps: Parts) -> s.Trial:
     """Try files of a bundle on an input, recorded or given, and run their tests; nothing in force is touched."""
     document, moment = asked.input, asked.moment
-    if asked.record is not None:
-        found = deps.playground.recorded(asked.record, record_at(deps, asked.record), by=session.account)
+    name = str(asked.record) if asked.record is not None else asked.call
+    if name:
+        found = deps.playground.recorded(name, by=session.account, moment=asked.moment)
         document, moment = found.document, found.moment
     answer = deps.playground.run(asked.files, document, moment, tests=asked.tests, by=session.account)
     return s.Trial.model_validate(answer | {"input": document})
@@ -39,20 +63,23 @@ def trial(asked: s.TrialRequest, session: Signed, deps: Parts) -> s.Trial:
 
 @pages_router.get("/policy/playground")
 def playground(
-    request: Request, session: Signed, deps: Parts, record: Annotated[int | None, Query(ge=0)] = None
+    request: Request,
+    session: Signed,
+    deps: Parts,
+    start: Annotated[str, Query(max_length=127)] = "",
+    call: Annotated[str, Query(max_length=127)] = "",
+    record: Annotated[int | None, Query(ge=0)] = None,
 ) -> HTMLResponse:
-    """The configured bundle, and an input to try it on: that of the call whose record is named, if one is."""
-    document: Any = _BEGIN
-    moment, files, problem = Moment.REQUEST, "", None
+    """The bundle in force, or another to start from, and an input to try it on: that of a call, if one is named."""
+    shown = _Shown(start=start, call=str(record) if record is not None else call)
     try:
-        files = deps.playground.start()
-        if record is not None:
-            found = deps.playground.recorded(record, record_at(deps, record), by=session.account)
-            document, moment = found.document, found.moment
+        shown.start = start or deps.playground.starts()[0].name
+        shown.files = deps.playground.start(shown.start)
+        if shown.call:
+            shown.take(deps.playground.recorded(shown.call, by=session.account))
     except ConsoleError as error:
-        problem = error
-    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-    return _page(request, files, text, moment.value, problem=problem)
+        shown.problem = error
+    return _page(request, deps, shown)
 
 
 @pages_router.post("/policy/playground")
@@ -64,14 +91,24 @@ def tried(
     document: Annotated[str, Form(alias="input", max_length=LONGEST)] = "",
     moment: Annotated[Moment, Form()] = Moment.REQUEST,
     tests: Annotated[bool, Form()] = False,
+    start: Annotated[str, Form(max_length=127)] = "",
+    call: Annotated[str, Form(max_length=127)] = "",
+    load: Annotated[Literal["", "bundle", "input"], Form()] = "",
 ) -> HTMLResponse:
-    """What comes of it, beside what was typed."""
+    """What comes of it, beside what was typed; or, with `load`, another bundle or a call's input in its place."""
+    shown = _Shown(files, document, moment, start, call.strip(), tests=tests)
     try:
-        parts = parted(files)
-        answer = deps.playground.run(parts, _value(document), moment, tests=tests, by=session.account)
+        if load == "bundle":
+            shown.files = deps.playground.start(start)
+        elif load == "input":
+            shown.take(deps.playground.recorded(shown.call, by=session.account, moment=moment))
+        else:
+            parts = parted(files)
+            shown.answer = deps.playground.run(parts, _value(document), moment, tests=tests, by=session.account)
+            shown.marked = _marked(parts, shown.answer)
     except ConsoleError as error:
-        return _page(request, files, document, moment.value, problem=error)
-    return _page(request, files, document, moment.value, answer=answer, marked=_marked(parts, answer))
+        shown.problem = error
+    return _page(request, deps, shown)
 
 
 def _value(text: str) -> Any:
@@ -84,8 +121,7 @@ def _value(text: str) -> Any:
     return value
 
 
-def _marked(files: dict[str, str], answer: dict[str, Any]) -> list[tuple[str, list[tuple[int, str, str, str]]]]:
-    """Each file that has something to show, as lines of (number, text, mark, what is to be said of it)."""
+def _marked(files: dict[str, str], answer: dict[str, Any]) -> Marks:
     said: dict[tuple[str, int], list[str]] = defaultdict(list)
     mark: dict[tuple[str, int], str] = {}
     for file, lines in answer.get("coverage", {}).items():
@@ -111,9 +147,10 @@ def _marked(files: dict[str, str], answer: dict[str, Any]) -> list[tuple[str, li
     return shown
 
 
-def _page(request: Request, files: str, document: str, moment: str, **more: Any) -> HTMLResponse:
-    values = {"answer": None, "marked": [], "problem": None} | more
+def _page(request: Request, deps: Deps, shown: _Shown) -> HTMLResponse:
     moments = [each.value for each in Moment]
+    # What comes of typing replaces the outcome alone; the bundles to start from may have to be asked for elsewhere.
+    starts = [] if request.headers.get("hx-target") == "outcome" else deps.playground.starts()
     return pages(request).page(
-        request, "playground.html", files=files, document=document, moment=moment, moments=moments, **values
+        request, "playground.html", shown=shown, answer=shown.answer, moments=moments, starts=starts
     )

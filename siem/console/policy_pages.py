@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse
 
-from lineage.rollouts import Rollout, live
+from lineage.rollouts import Rollout
 from policies.shadow_counts import Counts
 from siem.console.access import GuardedRoute, Signed
 from siem.console.api import check_tenant
@@ -37,7 +37,7 @@ def policy(request: Request, deps: Parts) -> HTMLResponse:
         "policy.html",
         rollouts=rollouts,
         counts=deps.rollouts.counts(),
-        decides=live({each.id: each for each in rollouts}, ""),
+        force=deps.rollouts.in_force(),
     )
 
 

@@ -19,11 +19,13 @@ from lineage.bundles import BundleStore
 from lineage.control import ControlState
 from lineage.errors import SideError
 from lineage.reader import LogReader
-from lineage.rollouts import Rollout, compared_with, ordered, took_effect
+from lineage.rollouts import Rollout, compared_with, live, ordered, took_effect
 from lineage.side_place import SidePlace
 from policies.bundle import Bundle
+from policies.canary import gives_way
 from policies.differences import Difference, differences
-from policies.errors import BundleError
+from policies.errors import BundleError, Problem
+from policies.settings import Policy
 from policies.shadow_counts import Counts, ShadowCounts
 from policies.stored import stored_bundle
 from siem.console.errors import Conflict, NotFound, invalid
@@ -49,19 +51,48 @@ class Compared:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What decides calls of the common bundle beside a canary: the live roll-out, or None for the configured bundle.
+
+    `configured` is the revision of that, empty where it cannot be read now, and `problem` says why. `given_way` is a
+    live roll-out whose place a changed configured bundle has taken.
+    """
+
+    rollout: Rollout | None
+    configured: str
+    given_way: Rollout | None = None
+    problem: str = ""
+
+    @property
+    def revision(self) -> str:
+        """The revision of what decides, empty where it is not known."""
+        return self.rollout.revision if self.rollout else self.configured
+
+
 class RolloutDesk:
     """One move at a time. `configured` reads the bundle of the configuration as it is now; BundleError, see there."""
 
-    def __init__(self, journal: Journal, reader: LogReader, place: SidePlace, configured: Callable[[], Bundle]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        reader: LogReader,
+        place: SidePlace,
+        configured: Callable[[], Bundle],
+        settings: Policy,
+    ) -> None:
         self._journal = journal
         self._shadow = ShadowCounts(reader)
         self._place = place
-        self._configured = configured
+        self._read = configured
+        self._settings = settings
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._comparing = threading.Lock()
         self._counted: tuple[float, Mapping[str, Counts]] = (float("-inf"), {})
         self._compared: dict[tuple[str, str], tuple[Difference, ...]] = {}
+        self._reading = threading.Lock()
+        self._had: tuple[float, Bundle | BundleError] = (float("-inf"), BundleError([]))
 
     def all(self) -> list[Rollout]:
         """Every roll-out, the common bundle's first, the one that decides first of each scope."""
@@ -83,6 +114,40 @@ class RolloutDesk:
                 self._counted = (time.monotonic(), found)
             return found
 
+    def in_force(self) -> InForce:
+        """What decides now, as far as it can be said here: workers take up a changed folder a moment later."""
+        now = live(self._journal.control.rollouts, "")
+        try:
+            configured = self.configured().revision
+        except BundleError as error:
+            return InForce(now, "", problem=str(error))
+        if now is not None and gives_way(now, configured, self._settings):
+            return InForce(None, configured, given_way=now)
+        return InForce(now, configured)
+
+    def configured(self) -> Bundle:
+        """The configured bundle, as it was at most two seconds ago; BundleError where it cannot be read."""
+        if not self._reading.acquire(timeout=COMPARE_SECONDS):
+            raise BundleError([Problem(".", 0, 0, "busy", "the configured bundle is still being read", "look again")])
+        try:
+            at, found = self._had
+            if time.monotonic() - at > REMEMBER_SECONDS:
+                try:
+                    found = self._read()
+                except BundleError as error:
+                    found = error
+                self._had = (time.monotonic(), found)
+        finally:
+            self._reading.release()
+        if isinstance(found, BundleError):
+            raise BundleError(found.problems)
+        return found
+
+    def bundle(self, rollout: Rollout) -> Bundle:
+        """The bundle of a roll-out; BundleError or SideError where it cannot be had."""
+        with closing(self._place.side()) as side:
+            return stored_bundle(BundleStore(side).get, rollout)
+
     def compare(self, rollout: Rollout) -> Compared:
         """What the roll-out's bundle changes against the one that decides there now, or decided before it."""
         before = compared_with(self._journal.control.rollouts, rollout)
@@ -93,9 +158,9 @@ class RolloutDesk:
             return Compared(against, problem="Something else is being compared just now. Look again in a moment.")
         try:
             if before is None:
-                base = _NOTHING if rollout.scope else self._configured()
+                base = _NOTHING if rollout.scope else self.configured()
                 return Compared(against, self._changes(_name(base), rollout, lambda: base))
-            return Compared(against, self._changes(before.digest, rollout, lambda: self._bundle(before)))
+            return Compared(against, self._changes(before.digest, rollout, lambda: self.bundle(before)))
         except (BundleError, SideError) as error:
             return Compared(against, problem=str(error))
         finally:
@@ -111,8 +176,8 @@ class RolloutDesk:
         if stage != "draft":
             found = self.one(rollout)
             try:
-                self._bundle(found)
-                base = self._configured().revision if stage == "live" and not found.scope else ""
+                self.bundle(found)
+                base = self._read().revision if stage == "live" and not found.scope else ""
             except (BundleError, SideError) as error:
                 raise Conflict(f"A bundle cannot be read: {error}") from error
         facts = {"rollout": rollout, "stage": stage, "share": share, "tenants": tenants, "base": base}
@@ -142,15 +207,11 @@ class RolloutDesk:
         key = (name, rollout.digest)
         found = self._compared.get(key)
         if found is None:
-            found = tuple(differences(read(), self._bundle(rollout)))
+            found = tuple(differences(read(), self.bundle(rollout)))
             if len(self._compared) >= MOST_COMPARED:
                 self._compared.clear()
             self._compared[key] = found
         return found
-
-    def _bundle(self, rollout: Rollout) -> Bundle:
-        with closing(self._place.side()) as side:
-            return stored_bundle(BundleStore(side).get, rollout)
 
 
 def _name(bundle: Bundle) -> str:

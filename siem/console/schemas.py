@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lineage.actions import LONGEST_CONTAINMENT_SECONDS, LONGEST_TEXT
 from policies.engine import Moment
@@ -155,15 +155,25 @@ Stage = Literal["draft", "shadow", "canary", "live"]
 
 
 class TrialRequest(Asked):
-    """Files of a bundle to try on `input`, or on the masked input of the call whose log record is `record`."""
+    """Files of a bundle to try on `input`, or on the masked input of a recorded call: give one of the three, or none.
+
+    A call that is named by its id has an input for each moment that was decided on; `moment` chooses.
+    """
 
     files: dict[Annotated[str, Field(max_length=200)], str] = Field(min_length=1, max_length=64)
     input: dict[str, Any] | None = None
     record: int | None = Field(None, ge=0, description="index of a call's intent, outcome or refusal")
+    call: Annotated[str, Field(max_length=26, description="id of a call")] = ""
     moment: Moment = Field(
         Moment.REQUEST, strict=False, description="when the decision is asked for; a record has its own"
     )
     tests: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if sum((self.input is not None, self.record is not None, bool(self.call))) > 1:
+            raise ValueError("give one of input, record and call")
+        return self
 
 
 class Trial(Given):

@@ -15,6 +15,7 @@ import uvicorn
 
 from lineage.client import LogClient
 from lineage.errors import LineageError
+from lineage.metrics import Meter
 from lineage.reader import open_reader
 from lineage.state import open_state
 from siem.console.app import create_app
@@ -36,21 +37,23 @@ async def run_control(
     client: LogClient,
     boot: str,
     facts: Facts,
+    meter: Meter,
     stop: asyncio.Event,
     ready: Callable[[int], None],
     database: str = "",
 ) -> None:
     """Serve until `stop` is set. `ready` is called with the port once connections are taken.
 
-    `client` is the process's connection to the log writer, `boot` the id of this life, `database` the setting that
-    says where the log and the state are (without PostgreSQL, the state is the file at `state_path`). OSError when the
-    address is taken, LogUnavailable when there is no log to read or the state cannot be opened.
+    `client` is the process's connection to the log writer, `boot` the id of this life, `meter` counts what the console
+    does, `database` is the setting that says where the log and the state are (without PostgreSQL, the state is the file
+    at `state_path`). OSError when the address is taken, LogUnavailable when there is no log to read or the state cannot
+    be opened.
     """
     reader = open_reader(data_dir, database)
     state = await asyncio.to_thread(open_state, state_path, database)
     try:
         journal = Journal(client, reader, asyncio.get_running_loop(), boot)
-        deps = assemble(settings, data_dir, state, reader, journal, facts, database)
+        deps = assemble(settings, data_dir, state, reader, journal, facts, meter, database)
         reporting = asyncio.create_task(_report(deps))
         try:
             await _serve(deps, stop, ready)

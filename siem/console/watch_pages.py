@@ -17,8 +17,7 @@ from detectors.alerts import AlertState, find_alert, list_alerts, set_state
 from lineage.actions import TargetType
 from lineage.errors import RecordError
 from siem.console.access import GuardedRoute, Signed
-from siem.console.api import record_at
-from siem.console.calls import VERDICTS, Filter, newest, reasons_of, records_of
+from siem.console.calls import VERDICTS, Filter, newest, reasons_of, record_at, records_of
 from siem.console.deps import Deps, Parts
 from siem.console.errors import ConsoleError, NotFound
 from siem.console.render import pages
@@ -92,13 +91,14 @@ def call(call: str, request: Request, deps: Parts) -> HTMLResponse:
     if not found:
         raise NotFound("The log has no such call.")
     records = [(index, record, _pretty(record)) for index, record in found]
-    return pages(request).page(request, "call.html", call=call, records=records)
+    tryable = any(record.get("side") for _, record in found)
+    return pages(request).page(request, "call.html", call=call, records=records, tryable=tryable)
 
 
 @router.get("/records/{index}")
 def record(index: int, request: Request, deps: Parts) -> HTMLResponse:
     """One record, as it stands in the log."""
-    found = record_at(deps, index)
+    found = record_at(deps.reader, deps.journal.control, index)
     covered = index < deps.reader.checkpoint_size()
     shown = {"call": "", **found}
     return pages(request).page(request, "record.html", index=index, record=shown, text=_pretty(found), covered=covered)
@@ -125,7 +125,7 @@ def alert(alert: str, request: Request, deps: Parts) -> HTMLResponse:
     evidence = []
     for index in row.evidence:
         with suppress(NotFound):  # The table may come from another copy of the log than the one that is read here.
-            found = record_at(deps, index)
+            found = record_at(deps.reader, deps.journal.control, index)
             evidence.append((index, {"path": "", "method": "", **found}, "; ".join(reasons_of(found))))
     return pages(request).page(request, "alert.html", alert=row, evidence=evidence, held=held)
 

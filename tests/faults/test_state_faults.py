@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from lineage.errors import LogUnavailable
+from lineage.metrics import Meter
 from lineage.record import encode
 from lineage.state import open_state
 from siem.console.accounts import Accounts
@@ -33,8 +34,8 @@ async def console(data_dir: Path, database: str) -> AsyncIterator[httpx.AsyncCli
     log = await connect(data_dir)
     serving = asyncio.create_task(
         run_control(
-            Control(listen="127.0.0.1:0"), data_dir, data_dir / "cordon.db", log, BOOT, FACTS, stop,
-            told.set_result, database,
+            Control(listen="127.0.0.1:0"), data_dir, data_dir / "cordon.db", log, BOOT, FACTS, Meter("control-0"),
+            stop, told.set_result, database,
         )
     )  # fmt: skip
     try:

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from lineage.actions import Stamp
 from lineage.client import LogClient
+from lineage.metrics import Meter
 from lineage.reader import open_reader
 from lineage.record import encode
 from lineage.state import open_state
@@ -49,6 +50,7 @@ class Console:
     client: LogClient
     loop: asyncio.AbstractEventLoop
     state: Engine
+    meter: Meter
     clients: list[httpx.Client] = field(default_factory=list)
     verify: Any = True
 
@@ -147,11 +149,13 @@ async def _serve(
             state = open_state(data_dir / "cordon.db")
             scheme = "https" if settings.tls else "http"
 
+            meter = Meter("control-0")
+
             def ready(port: int) -> None:
                 url = f"{scheme}://{'localhost' if settings.tls else settings.listen.rpartition(':')[0]}:{port}"
-                started.set_result(Console(data_dir, url, client, loop, state))
+                started.set_result(Console(data_dir, url, client, loop, state, meter))
 
-            await run_control(settings, data_dir, data_dir / "cordon.db", client, BOOT, facts, stopping, ready)
+            await run_control(settings, data_dir, data_dir / "cordon.db", client, BOOT, facts, meter, stopping, ready)
             await client.close()
     except BaseException as error:
         if not started.done():

@@ -9,12 +9,17 @@ from contextlib import closing
 
 import pytest
 
+from lineage.actions import Stamp, approve_bundle, propose_bundle, stage_bundle
+from lineage.bundles import BundleStore
 from lineage.keys import load_master_key
+from lineage.record import call_time, new_call_id
 from lineage.side import TenantKeys, blob_digest, seal
 from lineage.side_place import SidePlace
+from policies.bundle import bundle_of_archive
+from policies.tarball import pack
 from siem.console import playground
 from siem.console.errors import Invalid
-from siem.console.playground import joined, parted
+from siem.console.playground import OUTCOMES, joined, parted
 from tests.support.console import CONFIGURED, Console, Operator
 
 TRIAL = "/api/v1/policy/trial"
@@ -28,6 +33,7 @@ decision := {"allow": true} if input.principal.tenant == "acme"
 ANSWERS = 'package cordon.response\n\ndecision := {"allow": true}\n'
 FILES = {"request.rego": RULES, "response.rego": ANSWERS}
 HOSTILE = "<script>alert(1)</script>"
+HTML = {"accept": "text/html"}
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +45,14 @@ def text(files: dict[str, str]) -> str:
     return "".join(f"-- {name} --\n{content}\n" for name, content in files.items())
 
 
-def recorded(console: Console, document: bytes) -> int:
+def recorded(console: Console, document: bytes, kind: str = "call.intent", call: str = "") -> int:
     with closing(SidePlace(console.data_dir).side()) as side:
         keys = TenantKeys(side, load_master_key(console.data_dir))
         blob = seal(keys.get("acme"), "acme", document)
         side.save([(1, blob)])
         keys.close()
-    facts = {"v": 1, "kind": "call.intent", "at": 1, "boot": "b", "call": "0" * 26, "tenant": "acme"}
+    call = call or new_call_id()
+    facts = {"v": 1, "kind": kind, "at": call_time(call), "boot": "b", "call": call, "tenant": "acme"}
     return console.append(facts | {"side": blob_digest(blob)})
 
 
@@ -148,3 +155,93 @@ def test_one_at_a_time_for_each_operator_and_few_in_all(
     for thread in threads:
         thread.join(20)
     assert admin.send("POST", TRIAL, body).status_code == 200
+
+
+def test_a_call_is_found_by_its_id_and_the_moment_chooses_between_its_inputs(
+    console: Console, author: Operator
+) -> None:
+    call = new_call_id()
+    indexes = [
+        recorded(console, b'{"phase":"request","principal":{"tenant":"acme"}}', call=call),
+        recorded(console, b'{"phase":"answer_end","principal":{"tenant":"acme"}}', "call.outcome", call),
+    ]
+    body = {"files": FILES, "call": call}
+    for moment, index in zip(("request", "answer_end"), indexes, strict=True):
+        answer = author.send("POST", TRIAL, body | {"moment": moment}).json()
+        assert (answer["input"]["phase"], answer["decision"]["allow"]) == (moment, True)
+        assert console.records("admin.input_read")[-1]["index"] == index
+    looks = len(console.records("admin.input_read"))
+    page = author.get(f"/calls/{call}", headers=HTML)
+    link = re.search(r'href="(/policy/playground\?call=\w+)"', page.text)
+    assert link is not None and "&#34;phase&#34;: &#34;request&#34;" in author.get(link[1], headers=HTML).text
+    typed = author.form(PAGE, files="-- a.rego --\nmine", call=f" {call} ", moment="answer_end", load="input")
+    assert "&#34;phase&#34;: &#34;answer_end&#34;" in typed.text and "mine" in typed.text
+    assert len(console.records("admin.input_read")) == looks + 2
+
+
+@pytest.mark.parametrize("name", ["0" * 26, "9" * 25, "nonsense", "../x", HOSTILE])
+def test_a_call_that_is_not_there_is_told_and_leaves_no_record(console: Console, author: Operator, name: str) -> None:
+    looks = len(console.records("admin.input_read"))
+    page = author.form(PAGE, files=text(FILES), call=name, load="input")
+    assert 'role="alert"' in page.text and HOSTILE not in page.text and "-- request.rego --" in page.text
+    if len(name) <= 26:
+        assert author.send("POST", TRIAL, {"files": FILES, "call": name}).status_code == 404
+    assert len(console.records("admin.input_read")) == looks
+
+
+def test_of_the_ways_to_name_an_input_one_is_taken(author: Operator) -> None:
+    for more in ({"record": 1}, {"call": "0" * 26}):
+        assert author.send("POST", TRIAL, {"files": FILES, "input": {}, **more}).status_code == 422
+
+
+def test_it_starts_with_the_bundle_in_force_and_the_configured_one_is_beside_it(
+    console: Console, author: Operator, admin: Operator
+) -> None:
+    archive = pack({"request.rego": RULES.encode(), "response.rego": ANSWERS.encode()})
+    with closing(SidePlace(console.data_dir).side()) as side:
+        digest = BundleStore(side).put(archive)
+    stamp, control = Stamp.now("cli-TEST"), lambda: console.client.control
+    facts = {"digest": digest, "revision": bundle_of_archive(archive, "b").revision}
+    proposed = propose_bundle(stamp, control(), by="ann", **facts)
+    console.append(proposed)
+    live = str(proposed["rollout"])
+    assert "-- main.rego --" in author.get(PAGE, headers=HTML).text, "a draft is not in force"
+    console.append(approve_bundle(stamp, control(), rollout=live, digest=digest, by="bob"))
+    console.append(stage_bundle(stamp, control(), rollout=live, stage="live", by="bob", base=CONFIGURED.revision))
+    page = author.get(PAGE, headers=HTML).text
+    assert "-- response.rego --" in page and f'<option value="{live}" selected>' in page
+    configured = author.get(f"{PAGE}?start=configured", headers=HTML).text
+    assert "-- main.rego --" in configured and "-- response.rego --" not in configured
+    loaded = author.form(PAGE, files="x", input='{"mine": 1}', start=live, load="bundle").text
+    assert "-- response.rego --" in loaded and "mine" in loaded
+    assert "no such roll-out" in author.form(PAGE, files="x", start="rollout-0", load="bundle").text
+    console.append(stage_bundle(stamp, control(), rollout=live, stage="draft", by="bob"))
+
+
+def test_tries_are_counted_by_what_came_of_them(
+    console: Console, author: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted() -> dict[str, float]:
+        tallies = console.meter.snapshot()["tallies"]
+        return {item["labels"][0]: item["value"] for item in tallies if item["name"] == "cordon_policy_trials_total"}
+
+    before = counted()
+    assert set(before) == set(OUTCOMES)
+    answers = iter(
+        [
+            {"admitted": True, "decision": {"allow": True}},
+            {"admitted": True, "decision": {"allow": False}},
+            {"admitted": True},
+            {"admitted": False},
+            {"admitted": True, "error": "it broke down"},
+        ]
+    )
+    monkeypatch.setattr(playground, "try_out", lambda *_, **__: {"revision": "", "problems": [], **next(answers)})
+    for _ in range(5):
+        assert author.send("POST", TRIAL, {"files": FILES, "input": {}}).status_code == 200
+    monkeypatch.undo()
+    assert author.send("POST", TRIAL, {"files": {"../x": ""}, "input": {}}).status_code == 422
+    told = {each: counted()[each] - before[each] for each in OUTCOMES}
+    assert told == {"allowed": 1, "denied": 1, "checked": 1, "refused": 1, "error": 1, "invalid": 1, "busy": 0}
+    (seconds,) = console.meter.snapshot()["distributions"]
+    assert sum(seconds["counts"]) == sum(counted()[each] for each in OUTCOMES if each != "busy")

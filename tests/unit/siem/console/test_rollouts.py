@@ -150,9 +150,9 @@ def test_a_bundle_that_is_not_in_the_store_does_not_get_to_decide(console, autho
     rollout = proposed(console, kept=False)
     refused = move(author, rollout, "shadow")
     assert refused.status_code == 409
-    assert "not in the store" in refused.json()["detail"]
+    assert "not in the bundle store" in refused.json()["detail"]
     shown = author.get(f"{ROLLOUTS}/{rollout}").json()
-    assert "not in the store" in shown["problem"] and shown["files"] == []
+    assert "not in the bundle store" in shown["problem"] and shown["files"] == []
 
 
 def test_a_record_that_came_too_late_is_told(console, author, monkeypatch):

@@ -221,7 +221,9 @@ async def serving(data_dir: Path) -> AsyncIterator[tuple[str, asyncio.Event]]:
     stop, ports = asyncio.Event(), asyncio.Queue[int]()
     settings, state = Control(listen="127.0.0.1:0"), data_dir / "cordon.db"
     facts = Facts(("acme",), {"openai": ("openai-eu",)})
-    task = asyncio.create_task(run_control(settings, data_dir, state, client, BOOT, facts, stop, ports.put_nowait))
+    task = asyncio.create_task(
+        run_control(settings, data_dir, state, client, BOOT, facts, Meter("control-0"), stop, ports.put_nowait)
+    )
     try:
         yield f"http://127.0.0.1:{await ports.get()}", stop
     finally:
