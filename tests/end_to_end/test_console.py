@@ -6,29 +6,17 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support import traffic
+from tests.support.browser import FAINT, OVERFLOW, chromium, opened, sign_in
 from tests.support.console import PASSWORD, Console, running_console
-from tests.support.servers import require_binary
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    binary = require_binary("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -39,21 +27,8 @@ def console() -> Iterator[Console]:
 
 @pytest.fixture
 def page(browser: Browser, console: Console) -> Iterator[Page]:
-    context = browser.new_context(base_url=console.url)
-    context.set_default_timeout(8_000)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-    yield page
-    context.close()
-    assert faults == []
-
-
-def sign_in(page: Page, account: str) -> None:
-    page.get_by_label("Account").fill(account)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    with opened(browser, console.url) as page:
+        yield page
 
 
 def open_first_account(page: Page, console: Console) -> str:
@@ -200,33 +175,3 @@ def test_no_page_is_wider_than_its_window_and_all_text_stands_out(console: Conso
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate(OVERFLOW) <= 0, (path, width)
     context.close()
-
-
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
-# WCAG 2.2, 1.4.3: the contrast of each text with what lies behind it is at least 4.5.
-FAINT = """() => {
-  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const ground = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const color = parse(getComputedStyle(at).backgroundColor);
-      if (color.length < 4 || color[3] === 1) return color;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
-    if (element.closest("option, script, .hidden")) continue;
-    const [a, b] = [light(parse(getComputedStyle(element).color)), light(ground(element))].sort((p, q) => q - p);
-    const contrast = (a + 0.05) / (b + 0.05);
-    if (contrast < 4.5) found.push([walker.currentNode.data.trim(), contrast]);
-  }
-  return found;
-}"""
