@@ -116,6 +116,12 @@ METRICS: Final[Mapping[str, Definition]] = {
         ("outcome",),
     ),
     "cordon_policy_trial_seconds": Definition("histogram", "Time of one try on the playground.", (), SECONDS),
+    "cordon_policy_proposals_total": Definition(
+        "counter",
+        "Bundles proposed on the console or its API, by what came of it: proposed, refused (by admission or its own "
+        "tests), error, busy (another one was being examined).",
+        ("outcome",),
+    ),
     "cordon_process_restarts_total": Definition("counter", "Processes that ended and were started again.", ("role",)),
     "cordon_log_size_records": Definition("gauge", "Records in the log."),
     "cordon_log_checkpoint_records": Definition("gauge", "Records that the latest checkpoint covers."),

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from policies.errors import PolicyError
 
 ENVIRONMENT: Final = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": os.defpath, "RUST_LIB_BACKTRACE": "0"}
 """All that such a process gets of its parent's environment."""
@@ -26,3 +31,34 @@ def limit(memory: int, cpu_seconds: int | None = None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if cpu_seconds is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def ask(module: str, request: bytes, seconds: float, doing: str) -> bytes:
+    """What a module prints that reads `request` and is gone after it, with all that it started.
+
+    PolicyError where `doing` that takes too long, or the process breaks down.
+    """
+    process = subprocess.Popen(
+        command(module),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        env=ENVIRONMENT,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(request, seconds)
+    except subprocess.TimeoutExpired:
+        raise PolicyError(f"{doing} took longer than {seconds:g} s") from None
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        raise PolicyError("the policy engine broke down on it, or ran out of memory")
+    return output
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process and what it started, which may be there still where it broke down."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

@@ -1,43 +1,100 @@
-"""What a bundle has to pass before it can be rolled out: its signature, admission, and its own tests."""
+"""How a bundle becomes a draft, whoever proposes it: it passes examination, is stored, and the record is written.
+
+What is examined is nobody's yet: its signature, admission and its own tests. All of that happens in a disposable
+process with limits of time and memory, see `policies.proposal_worker`.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
-from policies.admission import admit_now
-from policies.authoring.running import TestResult, run_tests
-from policies.bundle import Bundle, bundle_of_archive
+import orjson
+
+from lineage import actions
+from lineage.actions import Record, Stamp
+from lineage.bundles import BundleStore
+from lineage.control import ControlState
+from lineage.rollouts import took_effect
 from policies.errors import BundleError, PolicyError, Problem
+from policies.processes import ask
 from policies.settings import Policy
+
+TEST_SECONDS: Final = 60.0
+"""Longest time for the tests and what is around them; admission has its own on top (`policy.admission_seconds`)."""
+_SETTINGS: Final = (
+    "verification", "request_rule", "response_rule", "result_style", "unsafe_pass_answers", "admission_seconds",
+    "decision_ms",
+)  # fmt: skip
+
+
+class Overtaken(PolicyError):
+    """Somebody else was quicker: the record is in the log and has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A bundle that passed: the bytes of its archive, what is in them, and how many tests passed."""
+    """A bundle that passed: the bytes of its archive, their SHA-256, its revision, and how many tests passed."""
 
     archive: bytes
-    bundle: Bundle
+    digest: str
+    revision: str
     tests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A bundle that became a draft: the roll-out's id and the log index of the record."""
+
+    rollout: str
+    index: int
 
 
 def examine(archive: bytes, settings: Policy) -> Proposal:
     """Examine a .tar.gz as a worker will, and run its tests; BundleError with everything that speaks against it.
 
-    Takes seconds. PolicyError where the configured engine takes no roll-outs.
+    Takes seconds. PolicyError where the configured engine takes no roll-outs, or where it takes too long.
     """
     if settings.engine != "embedded":
         raise PolicyError("bundles are rolled out by the embedded engine; with engine: opa, the OPA server's own way")
-    bundle = bundle_of_archive(archive, "proposed", settings.verification)
-    verdict = admit_now(bundle, settings)
-    if verdict.bundle is None:
-        raise BundleError(verdict.errors)
-    results = run_tests(bundle).results if bundle.tests else ()
-    failed = [_problem(result) for result in results if result.outcome in ("failed", "error")]
-    if failed:
-        raise BundleError(failed)
-    return Proposal(archive, bundle, sum(result.outcome == "passed" for result in results))
+    request = {
+        "archive": base64.b64encode(archive).decode(),
+        "settings": settings.model_dump(mode="json", include=set(_SETTINGS)),
+    }
+    seconds = TEST_SECONDS + settings.admission_seconds
+    answer: dict[str, Any] = orjson.loads(
+        ask("policies.proposal_worker", json.dumps(request).encode(), seconds, "examining it")
+    )
+    if answer["problems"]:
+        raise BundleError(Problem(**each) for each in answer["problems"])
+    return Proposal(archive, hashlib.sha256(archive).hexdigest(), answer["revision"], answer["tests"])
 
 
-def _problem(result: TestResult) -> Problem:
-    message = f"{result.name} {'fails' if result.outcome == 'failed' else 'ends with an error'}: {result.detail}"
-    return Problem(result.file, result.at or result.line, 0, "test", message[:500], "mend the rule, or the test")
+def propose(
+    found: Proposal,
+    store: BundleStore,
+    stamp: Stamp,
+    control: Callable[[], ControlState],
+    append: Callable[[Record], int],
+    *,
+    by: str,
+    scope: str = "",
+    note: str = "",
+) -> Proposed:
+    """Store a bundle that passed and make it a draft; `control` and `append` are those of the log.
+
+    ActionError where the record cannot be, before anything is stored; SideError or LogUnavailable where a store fails;
+    Overtaken.
+    """
+    facts = {"digest": found.digest, "revision": found.revision, "by": by, "scope": scope, "note": note}
+    record = actions.propose_bundle(stamp, control(), **facts)
+    store.put(found.archive)
+    index = append(record)
+    if not took_effect(control().rollouts, record):
+        raise Overtaken("there were too many at the same moment; propose it again")
+    store.tidy({each.digest for each in control().rollouts.values()} | {found.digest})
+    return Proposed(str(record["rollout"]), index)

@@ -7,20 +7,16 @@ memory and time, and its children with it.
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
 
 from policies.bundle import DATA_FILES
 from policies.engine import Moment
-from policies.errors import BundleError, PolicyError, Problem
-from policies.processes import ENVIRONMENT, command
+from policies.errors import BundleError, Problem
+from policies.processes import ask
 from policies.settings import Policy
 
 SECONDS: Final = 15.0
@@ -40,9 +36,7 @@ def try_out(
 
     BundleError where the files are none of a bundle, PolicyError where it takes too long or the process breaks down.
     """
-    problems = [_misnamed(file) for file in files if not _is_name(file)]
-    if problems or len(files) > MOST_FILES:
-        raise BundleError(problems or [Problem(".", 0, 0, "files", f"more than {MOST_FILES} files", "leave some out")])
+    check_names(files)
     request = {
         "files": dict(files),
         "document": document,
@@ -50,35 +44,17 @@ def try_out(
         "settings": settings.model_dump(mode="json", include=set(_SETTINGS)),
         "tests": tests,
     }
-    return _answered(json.dumps(request).encode())
-
-
-def _answered(request: bytes) -> dict[str, Any]:
-    process = subprocess.Popen(
-        command("policies.trial_worker"),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-        env=ENVIRONMENT,
-    )  # fmt: skip
-    try:
-        output, _ = process.communicate(request, SECONDS)
-    except subprocess.TimeoutExpired:
-        raise PolicyError(f"trying it out took longer than {SECONDS:g} s") from None
-    finally:
-        _end(process)
-    if process.returncode != 0:
-        raise PolicyError("the policy engine broke down on it, or ran out of memory")
-    answer: dict[str, Any] = orjson.loads(output)
+    answer: dict[str, Any] = orjson.loads(
+        ask("policies.trial_worker", json.dumps(request).encode(), SECONDS, "trying it out")
+    )
     return answer
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and what it started, which may be there still where it broke down."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
+def check_names(files: Mapping[str, str]) -> None:
+    """BundleError where files that were typed are too many, or have names that files of a bundle cannot have."""
+    problems = [_misnamed(file) for file in files if not _is_name(file)]
+    if problems or len(files) > MOST_FILES:
+        raise BundleError(problems or [Problem(".", 0, 0, "files", f"more than {MOST_FILES} files", "leave some out")])
 
 
 def _is_name(file: str) -> bool:

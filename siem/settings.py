@@ -38,6 +38,9 @@ class Control(Settings):
     idle_minutes: float = Field(60.0, gt=0, le=1_440, description="a session unused for this long ends")
     invitation_hours: float = Field(24.0, gt=0, le=168, description="how long a one-time link can be used")
     body_limit: int = Field(65_536, ge=1_024, le=1_048_576, description="largest request body in bytes")
+    archive_limit: int = Field(
+        1_048_576, ge=1_024, le=16_777_216, description="largest archive in bytes of a policy bundle that is proposed"
+    )
     connections: int = Field(256, ge=8, le=10_000, description="client connections at once")
     request_seconds: float = Field(10.0, gt=0, le=120, description="until a request has come in whole")
     scan: int = Field(

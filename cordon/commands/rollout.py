@@ -25,6 +25,7 @@ from lineage.side_place import SidePlace
 from policies.bundle import Bundle, read_all
 from policies.differences import differences
 from policies.proposal import examine
+from policies.proposal import propose as propose_bundle
 from policies.shadow_counts import Counts, shadow_counts
 from policies.stored import stored_bundle
 from policies.tarball import pack
@@ -66,16 +67,14 @@ def propose(config: Config, bundle: Path, tenant: str, note: str, as_json: bool)
     archive = bundle.read_bytes() if bundle.is_file() else pack(read_all(bundle))
     found = examine(archive, config.policy)
     with the_log(config) as log, store_of(config) as side:
-        digest = BundleStore(side).put(archive)
-        facts = {"digest": digest, "revision": found.bundle.revision}
-        record = actions.propose_bundle(stamp(), log.control, by=actor(), scope=tenant, note=note, **facts)
-        index = _recorded(log, record)
-        BundleStore(side).tidy({each.digest for each in log.control.rollouts.values()} | {digest})
-    value = {"rollout": record["rollout"], **facts, "tests": found.tests, "index": index}
-    text = (
-        good(f"{record['rollout']} is a draft") + f" of revision {found.bundle.revision}, {found.tests} tests passed."
-    )
-    emit(value, f"{text}\nTry it beside the live one: cordon policy stage {record['rollout']} shadow", as_json)
+        made = propose_bundle(
+            found, BundleStore(side), stamp(), lambda: log.control, lambda record: write(log, record),
+            by=actor(), scope=tenant, note=note,
+        )  # fmt: skip
+    facts = {"digest": found.digest, "revision": found.revision, "tests": found.tests}
+    text = good(f"{made.rollout} is a draft") + f" of revision {found.revision}, {found.tests} tests passed."
+    text += f"\nTry it beside the live one: cordon policy stage {made.rollout} shadow"
+    emit({"rollout": made.rollout, **facts, "index": made.index}, text, as_json)
     return 0
 
 

@@ -29,6 +29,10 @@ from siem.console.sessions import Session
 SAFE: Final = frozenset({"GET", "HEAD"})
 CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf"
+FORM: Final = "application/x-www-form-urlencoded"
+UPLOAD: Final = "multipart/form-data"
+UPLOADS: Final = frozenset({"/policy"})
+"""The paths of forms that come with a file; in no other is a token looked for in a form of that type."""
 LONGEST_TOKEN: Final = 512
 LIVE: Final = "/live/{part}"
 SAME_FOR_ALL: Final = frozenset({"/healthz", "/readyz", "/log/checkpoint", "/log/vkey", "/static/{name:path}"})
@@ -78,8 +82,10 @@ ACCESS: Final[Mapping[tuple[str, str], Entry | Permission]] = {
     ("GET", "/containments/{containment}"): Permission.VIEW,
     ("POST", "/containments/{containment}/release"): Permission.RELEASE,
     ("GET", "/policy"): Permission.VIEW,
+    ("POST", "/policy"): Permission.PROPOSE,
     ("GET", "/policy/playground"): Permission.TRY,
     ("POST", "/policy/playground"): Permission.TRY,
+    ("POST", "/policy/playground/proposal"): Permission.PROPOSE,
     ("GET", "/policy/{rollout}"): Permission.VIEW,
     ("POST", "/policy/{rollout}/approve"): Permission.APPROVE,
     ("POST", "/policy/{rollout}/stage"): Permission.ROLLOUT,
@@ -102,6 +108,7 @@ ACCESS: Final[Mapping[tuple[str, str], Entry | Permission]] = {
     ("POST", "/api/v1/containments/{containment}/release"): Permission.RELEASE,
     ("POST", "/api/v1/policy/trial"): Permission.TRY,
     ("GET", "/api/v1/policy/rollouts"): Permission.VIEW,
+    ("POST", "/api/v1/policy/rollouts"): Permission.PROPOSE,
     ("GET", "/api/v1/policy/rollouts/{rollout}"): Permission.VIEW,
     ("POST", "/api/v1/policy/rollouts/{rollout}/approve"): Permission.APPROVE,
     ("POST", "/api/v1/policy/rollouts/{rollout}/stage"): Permission.ROLLOUT,
@@ -158,10 +165,11 @@ async def admit(request: Request, path: str, wanted: Entry | Permission) -> None
         return
     if session is None:
         raise NotSignedIn("Sign in first: there is no session, or it has ended.")
-    if unsafe:
-        await _check_csrf(request, session)
+    # Before the CSRF token: that may stand in the body, which is read only from who may send one.
     if isinstance(wanted, Permission) and not session.may(wanted):
         raise Forbidden(f"Your roles ({', '.join(session.roles)}) do not let you {wanted.value}. Ask an admin.")
+    if unsafe:
+        await _check_csrf(request, session, path)
 
 
 def session_token(request: Request, deps: Deps) -> str:
@@ -215,12 +223,13 @@ def _check_intended(request: Request) -> None:
         raise Forbidden("Send JSON, or the headers Origin or Sec-Fetch-Site, as browsers do.")
 
 
-async def _check_csrf(request: Request, session: Session) -> None:
+async def _check_csrf(request: Request, session: Session, path: str) -> None:
     token = request.headers.get(CSRF_HEADER)
     if token is None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "application/x-www-form-urlencoded":
-            value = (await request.form()).get(CSRF_FIELD)
+        if kind == FORM or (kind == UPLOAD and path in UPLOADS):
+            # The route gets the same form: it is read once for each request.
+            value = (await request.form(max_files=1, max_fields=16)).get(CSRF_FIELD)
             token = value if isinstance(value, str) else None
     if token is None or not hmac.compare_digest(token.encode("utf-8", "surrogatepass"), session.csrf.encode()):
         raise Forbidden(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from detectors.alerts import AlertState, find_alert, list_alerts, set_state
+from lineage.actions import LONGEST_TEXT
 from lineage.errors import RecordError
 from lineage.rollouts import Rollout
 from siem.console import schemas as s
@@ -29,6 +30,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (403, "Not allowed"),
         (404, "Not found"),
         (409, "Conflict"),
+        (413, "Too large"),
         (422, "Invalid request"),
         (429, "Too many attempts"),
         (503, "The log is away; nothing was changed"),
@@ -40,6 +42,8 @@ router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, responses=PROBLEMS)
 Limit = Annotated[int, Query(ge=1, le=500)]
 Before = Annotated[int | None, Query(ge=0, description="log index; only what is older")]
 Text = Annotated[str, Query(max_length=127)]
+Note = Annotated[str, Query(max_length=LONGEST_TEXT, description="what it changes, in a few words; the log keeps it")]
+Archive = Annotated[bytes, Body(media_type="application/gzip", description="as `tar -cz` or `opa build` makes it")]
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -181,6 +185,17 @@ def rollouts(deps: Parts) -> list[s.RolloutItem]:
     return [_rollout(deps, each) for each in deps.rollouts.all()]
 
 
+@router.post("/policy/rollouts", status_code=201, tags=["policy"])
+def propose(archive: Archive, session: Signed, deps: Parts, tenant: Text = "", note: Note = "") -> s.Draft:
+    """Propose a bundle, the body's .tar.gz, as a draft; it has to pass admission and its own tests.
+
+    Takes seconds. `tenant` names whose own bundle it is to be, beside the common one. The author is who is signed in.
+    """
+    if tenant:
+        check_tenant(deps, tenant)
+    return s.Draft.model_validate(deps.proposals.propose(archive, tenant=tenant, note=note, by=session.account))
+
+
 @router.get("/policy/rollouts/{rollout}", tags=["policy"])
 def rollout(rollout: str, deps: Parts) -> s.RolloutDetail:
     """One of them, and what it changes."""
@@ -290,3 +305,9 @@ def check_tenant(deps: Deps, tenant: str) -> None:
         raise Invalid("There is no such tenant in the configuration.", field="tenant")
     if tenant in deps.journal.control.erased:
         raise Invalid("This tenant was erased; its id cannot be used again.", field="tenant")
+
+
+def tenants_to_choose(deps: Deps) -> list[str]:
+    """The tenants that `check_tenant` lets pass."""
+    erased = deps.journal.control.erased
+    return [each for each in deps.facts.tenants if each not in erased]

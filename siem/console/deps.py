@@ -20,6 +20,7 @@ from siem.console.accounts import Accounts
 from siem.console.journal import Journal
 from siem.console.operations import Operations
 from siem.console.playground import Playground
+from siem.console.proposals import Proposals
 from siem.console.rollouts import RolloutDesk
 from siem.console.sessions import Sessions
 from siem.console.sign_in import SignIn
@@ -61,6 +62,7 @@ class Deps:
     operations: Operations
     rollouts: RolloutDesk
     playground: Playground
+    proposals: Proposals
     facts: Facts
 
 
@@ -93,6 +95,7 @@ def assemble(
         operations=Operations(journal, reader),
         rollouts=rollouts,
         playground=Playground(journal, reader, place, rollouts, facts.policy, meter),
+        proposals=Proposals(journal, place, facts.policy, settings.archive_limit, meter),
         facts=facts,
     )
 

@@ -88,3 +88,8 @@ def invalid(error: ActionError) -> Invalid:
     """What does not fit into a record, told as the request's mistake."""
     text = str(error)
     return Invalid(f"{text[:1].upper()}{text[1:]}.", field=error.field)
+
+
+def refused(error: ActionError) -> ConsoleError:
+    """What a record about a roll-out cannot say: a mistake of the request, or a state in which it cannot be done."""
+    return Conflict(f"The {error}.") if error.field.startswith("roll-out ") else invalid(error)

@@ -31,6 +31,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """A cluster asks for these by address, and they tell nothing."""
+PROPOSALS: Final = frozenset({"/policy", "/api/v1/policy/rollouts"})
+"""Where archives of bundles are sent to."""
+ROUND_AN_ARCHIVE: Final = 8_192
+"""Bytes of the form that an archive comes in."""
 
 HEADERS: Final = (
     (
@@ -55,6 +59,7 @@ class Guard:
         self._app = app
         self._hosts = settings.host_names
         self._limit = settings.body_limit
+        self._archive = settings.archive_limit
         self._seconds = settings.request_seconds
         secure = ((b"strict-transport-security", b"max-age=31536000"),) if settings.secure else ()
         self._headers = (*HEADERS, *secure)
@@ -66,8 +71,9 @@ class Guard:
         answer = _Answer(send, self._headers)
         try:
             self._check_host(scope)
-            self._check_length(scope)
-            await self._app(scope, self._bounded(receive), answer)
+            limit = self._limit_of(scope)
+            self._check_length(scope, limit)
+            await self._app(scope, self._bounded(receive, limit), answer)
         except ConsoleError as error:
             await problem(error)(scope, receive, answer)
         except Exception as error:
@@ -87,12 +93,18 @@ class Guard:
                 "This server does not answer for that host name. Add it to control.allowed_hosts if it should."
             )
 
-    def _check_length(self, scope: Scope) -> None:
-        for name, value in scope["headers"]:
-            if name == b"content-length" and (not value.isdigit() or len(value) > 12 or int(value) > self._limit):
-                raise self._too_large()
+    def _limit_of(self, scope: Scope) -> int:
+        """Bytes that the body may have: only proposed bundles are larger than forms."""
+        if scope["method"] == "POST" and scope["path"] in PROPOSALS:
+            return max(self._limit, self._archive + ROUND_AN_ARCHIVE)
+        return self._limit
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _check_length(self, scope: Scope, limit: int) -> None:
+        for name, value in scope["headers"]:
+            if name == b"content-length" and (not value.isdigit() or len(value) > 12 or int(value) > limit):
+                raise _too_large(limit)
+
+    def _bounded(self, receive: Receive, limit: int) -> Receive:
         taken = 0
         whole = False
         deadline = asyncio.get_running_loop().time() + self._seconds
@@ -108,14 +120,15 @@ class Guard:
                 raise TooSlow("The request did not come in whole in time.", headers={"connection": "close"}) from error
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if taken > self._limit:
-                raise self._too_large()
+            if taken > limit:
+                raise _too_large(limit)
             return message
 
         return bounded
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The request's body is over {self._limit} bytes.", headers={"connection": "close"})
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request's body is over {limit} bytes.", headers={"connection": "close"})
 
 
 class _Answer:

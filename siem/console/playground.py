@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,11 +25,13 @@ from policies.bundle import Bundle
 from policies.engine import Moment
 from policies.errors import BundleError, PolicyError
 from policies.settings import Policy
-from policies.trial import try_out
+from policies.tarball import pack
+from policies.trial import check_names, try_out
 from siem.console.calls import record_at, records_of
 from siem.console.errors import Invalid, NotFound, Throttled
 from siem.console.journal import Journal
 from siem.console.rollouts import CONFIGURED, RolloutDesk
+from siem.console.turns import Turns
 
 MOST_AT_ONCE: Final = 2
 OUTCOMES: Final = ("allowed", "denied", "checked", "refused", "error", "invalid", "busy")
@@ -70,8 +71,8 @@ class Playground:
         self._place = place
         self._desk = desk
         self._settings = settings
-        self._turn = threading.Lock()
-        self._trying: set[str] = set()
+        self._turns = Turns(MOST_AT_ONCE, "Another try")
+        self._counting = threading.Lock()
         self._outcomes = {each: meter.counter("cordon_policy_trials_total", each) for each in OUTCOMES}
         self._seconds = meter.histogram("cordon_policy_trial_seconds")
 
@@ -129,9 +130,10 @@ class Playground:
         self, files: Mapping[str, str], document: object, moment: Moment, *, tests: bool, by: str
     ) -> dict[str, Any]:
         """Try a bundle out (`policies.trial.try_out`); `Invalid` where that cannot be done."""
-        outcome = "error"
+        outcome, began = "error", 0.0
         try:
-            with self._in_turn(by):
+            with self._turns.of(by):
+                began = time.monotonic()
                 answer = try_out(files, document, moment, self._settings, tests=tests)
             outcome = _outcome(answer)
             return answer
@@ -144,22 +146,10 @@ class Playground:
         except PolicyError as error:
             raise Invalid(f"{error}.", field="files") from error
         finally:
-            with self._turn:
+            with self._counting:
                 self._outcomes[outcome].inc()
-
-    @contextmanager
-    def _in_turn(self, who: str) -> Iterator[None]:
-        with self._turn:
-            if who in self._trying or len(self._trying) >= MOST_AT_ONCE:
-                raise Throttled("Another try is still under way; come back in some seconds.")
-            self._trying.add(who)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._trying.discard(who)
-                self._seconds.observe(time.monotonic() - began)
+                if began:
+                    self._seconds.observe(time.monotonic() - began)
 
 
 def _outcome(answer: Mapping[str, Any]) -> str:
@@ -201,3 +191,12 @@ def parted(text: str) -> dict[str, str]:
         elif line.strip():
             raise Invalid("Put a line such as -- request.rego -- before the first file.", field="files")
     return {file: "\n".join(found).rstrip() + "\n" for file, found in files.items()}
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    """The archive of files that were typed; `Invalid` where they are none of a bundle."""
+    try:
+        check_names(files)
+    except BundleError as error:
+        raise Invalid(f"{error.problems[0]}", field="files") from error
+    return pack({file: text.encode() for file, text in files.items()})

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
 
 import orjson
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from lineage.actions import LONGEST_TEXT
 from policies.engine import Moment
 from siem.console import schemas as s
 from siem.console.access import GuardedRoute, Signed
-from siem.console.api import PREFIX, PROBLEMS
+from siem.console.api import PREFIX, PROBLEMS, check_tenant, tenants_to_choose
 from siem.console.deps import Deps, Parts
 from siem.console.errors import ConsoleError, Invalid
-from siem.console.playground import Recorded, parted
+from siem.console.playground import Recorded, packed, parted
 from siem.console.render import pages
+from siem.console.watch_pages import see
 
 pages_router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 api_router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, responses=PROBLEMS, tags=["policy"])
@@ -111,6 +114,30 @@ def tried(
     return _page(request, deps, shown)
 
 
+@pages_router.post("/policy/playground/proposal")
+def propose(
+    request: Request,
+    session: Signed,
+    deps: Parts,
+    files: Text = "",
+    document: Annotated[str, Form(alias="input", max_length=LONGEST)] = "",
+    moment: Annotated[Moment, Form()] = Moment.REQUEST,
+    tenant: Annotated[str, Form(max_length=127)] = "",
+    note: Annotated[str, Form(max_length=LONGEST_TEXT)] = "",
+) -> Response:
+    """Propose what stands in the editor."""
+    shown = _Shown(files, document, moment)
+    try:
+        if tenant:
+            check_tenant(deps, tenant)
+        made = deps.proposals.propose(packed(parted(files)), tenant=tenant, note=note, by=session.account)
+    except ConsoleError as error:
+        shown.problem = error
+        return _page(request, deps, shown)
+    to = f"/policy/{quote(made.id, safe='')}?done=proposed"
+    return Response(headers={"hx-redirect": to}) if "hx-request" in request.headers else see(to)
+
+
 def _value(text: str) -> Any:
     try:
         value = orjson.loads(text)
@@ -152,5 +179,11 @@ def _page(request: Request, deps: Deps, shown: _Shown) -> HTMLResponse:
     # What comes of typing replaces the outcome alone; the bundles to start from may have to be asked for elsewhere.
     starts = [] if request.headers.get("hx-target") == "outcome" else deps.playground.starts()
     return pages(request).page(
-        request, "playground.html", shown=shown, answer=shown.answer, moments=moments, starts=starts
+        request,
+        "playground.html",
+        shown=shown,
+        answer=shown.answer,
+        moments=moments,
+        starts=starts,
+        tenants=tenants_to_choose(deps),
     )

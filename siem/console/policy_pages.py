@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse
 
 from lineage.rollouts import Rollout
 from policies.shadow_counts import Counts
 from siem.console.access import GuardedRoute, Signed
-from siem.console.api import check_tenant
+from siem.console.api import check_tenant, tenants_to_choose
 from siem.console.deps import Deps, Parts
 from siem.console.errors import ConsoleError, Invalid
 from siem.console.render import pages
@@ -30,15 +30,22 @@ Text = Annotated[str, Form(max_length=600)]
 
 @router.get("/policy")
 def policy(request: Request, deps: Parts) -> HTMLResponse:
-    """Every roll-out."""
-    rollouts = deps.rollouts.all()
-    return pages(request).page(
-        request,
-        "policy.html",
-        rollouts=rollouts,
-        counts=deps.rollouts.counts(),
-        force=deps.rollouts.in_force(),
-    )
+    """Every roll-out, and the form to propose another one."""
+    return _policy(request, deps)
+
+
+@router.post("/policy")
+def propose(
+    request: Request, session: Signed, deps: Parts, archive: UploadFile, tenant: Text = "", note: Text = ""
+) -> Response:
+    """Propose an archive."""
+    try:
+        if tenant:
+            check_tenant(deps, tenant)
+        made = deps.proposals.propose(archive.file.read(), tenant=tenant, note=note, by=session.account)
+    except ConsoleError as error:
+        return _policy(request, deps, error)
+    return see(f"/policy/{quote(made.id, safe='')}?done=proposed")
 
 
 @router.get("/policy/{rollout}")
@@ -90,8 +97,21 @@ def _part(deps: Deps, part: str) -> tuple[int, list[str]]:
     raise Invalid("Choose which calls the canary decides.", field="part")
 
 
+def _policy(request: Request, deps: Deps, error: ConsoleError | None = None) -> HTMLResponse:
+    return pages(request).page(
+        request,
+        "policy.html",
+        status=error.status if error else 200,
+        error=error,
+        rollouts=deps.rollouts.all(),
+        counts=deps.rollouts.counts(),
+        force=deps.rollouts.in_force(),
+        tenants=tenants_to_choose(deps),
+        limit=deps.settings.archive_limit,
+    )
+
+
 def _rollout(request: Request, deps: Deps, found: Rollout, error: ConsoleError | None = None) -> HTMLResponse:
-    erased = deps.journal.control.erased
     return pages(request).page(
         request,
         "rollout.html",
@@ -101,5 +121,5 @@ def _rollout(request: Request, deps: Deps, found: Rollout, error: ConsoleError |
         counts=deps.rollouts.counts().get(found.id, Counts()),
         compared=deps.rollouts.compare(found),
         shares=SHARES,
-        tenants=[] if found.scope else [each for each in deps.facts.tenants if each not in erased],
+        tenants=[] if found.scope else tenants_to_choose(deps),
     )

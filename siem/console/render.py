@@ -36,6 +36,7 @@ DONE: Final[Mapping[str, str]] = {
     "contained": "Contained. The next call is refused, live streams are cut.",
     "released": "Released. The next call is let through again.",
     "noted": "Noted.",
+    "proposed": "Proposed as a draft. Before it may decide calls, somebody else approves it.",
     "approved": "Approved. It may decide calls.",
     "moved": "Moved. Every worker follows from the next call on.",
     "withdrawn": "Withdrawn.",

@@ -20,6 +20,7 @@ class Permission(Enum):
     RELEASE = "end a containment"
     KEYS = "list, create and revoke API keys"
     TRY = "try policies on the playground, on the masked inputs of recorded calls too"
+    PROPOSE = "propose a policy bundle"
     APPROVE = "approve a policy bundle that somebody else proposed"
     ROLLOUT = "move a policy bundle between its stages, or withdraw it"
     ACCOUNTS = "invite, change and disable operators"
@@ -30,7 +31,7 @@ ROLES: Final[Mapping[str, frozenset[Permission]]] = MappingProxyType(
         "viewer": frozenset({Permission.VIEW}),
         "analyst": frozenset({Permission.VIEW, Permission.TRIAGE, Permission.CONTAIN, Permission.RELEASE}),
         "approver": frozenset({Permission.VIEW, Permission.RELEASE, Permission.APPROVE, Permission.ROLLOUT}),
-        "policy_author": frozenset({Permission.VIEW, Permission.TRY, Permission.ROLLOUT}),
+        "policy_author": frozenset({Permission.VIEW, Permission.TRY, Permission.PROPOSE, Permission.ROLLOUT}),
         "admin": frozenset(Permission),
     }
 )

@@ -28,7 +28,7 @@ from policies.errors import BundleError, Problem
 from policies.settings import Policy
 from policies.shadow_counts import Counts, ShadowCounts
 from policies.stored import stored_bundle
-from siem.console.errors import Conflict, NotFound, invalid
+from siem.console.errors import Conflict, NotFound, refused
 from siem.console.journal import Journal
 
 CONFIGURED: Final = "configured"
@@ -195,9 +195,7 @@ class RolloutDesk:
             except UnknownTarget as error:
                 raise NotFound("There is no such roll-out, or it was withdrawn.") from error
             except ActionError as error:
-                if error.field.startswith("roll-out "):
-                    raise Conflict(f"The {error}.") from error
-                raise invalid(error) from error
+                raise refused(error) from error
             self._journal.append(record)
             if not took_effect(self._journal.control.rollouts, record):
                 raise Conflict("Somebody else moved it at the same moment. Look at it again.")

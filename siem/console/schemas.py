@@ -214,6 +214,16 @@ class RolloutItem(Given):
     differences: dict[str, int] = {}
 
 
+class Draft(Given):
+    """A bundle that was proposed: the roll-out's id, its archive's SHA-256, the tests that passed, the log index."""
+
+    id: str
+    digest: str
+    revision: str
+    tests: int
+    index: int
+
+
 class FileDifference(Given):
     """A file of a bundle that another one has otherwise, as a unified diff."""
 

@@ -250,8 +250,10 @@ def test_each_role_gives_exactly_what_the_table_says():
         "viewer": {"VIEW"},
         "analyst": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE"},
         "approver": {"VIEW", "RELEASE", "APPROVE", "ROLLOUT"},
-        "policy_author": {"VIEW", "TRY", "ROLLOUT"},
-        "admin": {"VIEW", "TRIAGE", "CONTAIN", "RELEASE", "KEYS", "TRY", "APPROVE", "ROLLOUT", "ACCOUNTS"},
+        "policy_author": {"VIEW", "TRY", "PROPOSE", "ROLLOUT"},
+        "admin": {
+            "VIEW", "TRIAGE", "CONTAIN", "RELEASE", "KEYS", "TRY", "PROPOSE", "APPROVE", "ROLLOUT", "ACCOUNTS"
+        },  # fmt: skip
     }
     assert permissions(["viewer", "analyst"]) == ROLES["analyst"]
     assert permissions(["root", "*", ""]) == frozenset()
