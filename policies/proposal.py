@@ -23,6 +23,7 @@ from lineage.rollouts import took_effect
 from policies.errors import BundleError, PolicyError, Problem
 from policies.processes import ask
 from policies.settings import Policy
+from policies.tarball import unpack
 
 TEST_SECONDS: Final = 60.0
 """Longest time for the tests and what is around them; admission has its own on top (`policy.admission_seconds`)."""
@@ -61,6 +62,7 @@ def examine(archive: bytes, settings: Policy) -> Proposal:
     """
     if settings.engine != "embedded":
         raise PolicyError("bundles are rolled out by the embedded engine; with engine: opa, the OPA server's own way")
+    unpack(archive)  # no process for what is no archive at all
     request = {
         "archive": base64.b64encode(archive).decode(),
         "settings": settings.model_dump(mode="json", include=set(_SETTINGS)),

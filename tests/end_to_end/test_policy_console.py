@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -14,11 +13,13 @@ from lineage.local import open_log
 from lineage.record import encode
 from lineage.settings import Lineage
 from lineage.state import open_state
+from policies.tarball import pack
 from siem.console import passwords
 from siem.console.accounts import Accounts
 from tests.support.browser import chromium, opened, sign_in
 from tests.support.console import PASSWORD
 from tests.support.gateway import Cordon, cordon, wait_for
+from tests.support.policies import write
 
 PATIENCE = 60.0
 """Seconds, on a machine that is busy: a try is two processes."""
@@ -57,13 +58,6 @@ class Scene(NamedTuple):
         return str(self.running.records(0, "call.intent", "call.refused")[-1]["policy"])
 
 
-def bundle(folder: Path, files: Mapping[str, str] = FILES) -> Path:
-    folder.mkdir()
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    return folder
-
-
 def open_accounts(running: Cordon, **roles: str) -> None:
     """Accounts of these names, each with one role; their hashes cost little."""
     state = open_state(running.data_dir / "cordon.db")
@@ -78,7 +72,7 @@ def open_accounts(running: Cordon, **roles: str) -> None:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    configured = bundle(tmp_path_factory.mktemp("policy") / "configured")
+    configured = write(tmp_path_factory.mktemp("policy") / "configured", FILES)
     with cordon(lambda config: config["policy"].update(bundle=str(configured))) as running, chromium() as browser:
         open_accounts(running, paula="policy_author", app="approver")
         yield Scene(running, browser, running.key("bot"))
@@ -131,20 +125,19 @@ def test_a_bundle_is_written_and_tried_on_a_recorded_call(scene: Scene, paula: P
 
 
 def test_a_bundle_is_looked_at_approved_by_somebody_else_made_live_and_taken_back(
-    scene: Scene, paula: Page, app: Page, tmp_path: Path
+    scene: Scene, paula: Page, app: Page
 ) -> None:
     assert scene.says() == 200
     before = scene.revision()
     changed = {"request_test.rego": "package none\n", "data.json": '{"tenants": ["globex"]}\n'}
-    candidate = bundle(tmp_path / "candidate", FILES | changed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOGNAME", "paula")
-        scene.running.cli("policy", "propose", str(candidate), "--note", "Globex instead of Acme")
+    archive = pack({name: text.encode() for name, text in (FILES | changed).items()})
+    paula.get_by_label("Archive").set_input_files({"name": "next.tar.gz", "mimeType": "", "buffer": archive})
+    paula.get_by_label("What it changes").fill("Globex instead of Acme")
+    paula.get_by_role("button", name="Propose").click()
+    expect(paula.get_by_role("status")).to_contain_text("Proposed as a draft.", timeout=PATIENCE * 1_000)
     expect(app.get_by_text("The configured bundle decides.")).to_be_visible()
     expect(app.get_by_text(before)).to_be_visible()
 
-    paula.reload()
-    paula.get_by_role("link", name="Look at").click()
     expect(paula.get_by_role("heading", name="Globex instead of Acme")).to_be_visible()
     expect(paula.get_by_role("button", name="Approve")).to_have_count(0)
     paula.get_by_role("button", name="Try in shadow").click()

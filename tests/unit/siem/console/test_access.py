@@ -252,8 +252,17 @@ def test_each_role_gives_exactly_what_the_table_says():
         "approver": {"VIEW", "RELEASE", "APPROVE", "ROLLOUT"},
         "policy_author": {"VIEW", "TRY", "PROPOSE", "ROLLOUT"},
         "admin": {
-            "VIEW", "TRIAGE", "CONTAIN", "RELEASE", "KEYS", "TRY", "PROPOSE", "APPROVE", "ROLLOUT", "ACCOUNTS"
-        },  # fmt: skip
+            "VIEW",
+            "TRIAGE",
+            "CONTAIN",
+            "RELEASE",
+            "KEYS",
+            "TRY",
+            "PROPOSE",
+            "APPROVE",
+            "ROLLOUT",
+            "ACCOUNTS",
+        },
     }
     assert permissions(["viewer", "analyst"]) == ROLES["analyst"]
     assert permissions(["root", "*", ""]) == frozenset()
