@@ -152,7 +152,7 @@ def _approved(rollouts: Rollouts, record: Mapping[str, object]) -> Rollouts | st
         return "has another bundle than the one that was looked at"
     if rollout.stage == REPLACED or rollout.approved_by:
         return "is approved already"
-    if _person(by) == _person(rollout.author):
+    if same_person(by, rollout.author):
         return f"was proposed by {by}, so somebody else must approve it"
     return {**rollouts, rollout.id: replace(rollout, approved_by=by)}
 
@@ -242,6 +242,11 @@ def _part(record: Mapping[str, object], stage: str) -> tuple[int, tuple[str, ...
 
 def _at(rollouts: Rollouts, scope: str, stage: str) -> Rollout | None:
     return next((each for each in rollouts.values() if each.scope == scope and each.stage == stage), None)
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two names of who acts count as one, so that neither may approve what the other proposed."""
+    return _person(one) == _person(other)
 
 
 def _person(name: str) -> str:

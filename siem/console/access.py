@@ -237,12 +237,13 @@ async def _check_csrf(request: Request, session: Session, path: str) -> None:
         )
 
 
-def _session(request: Request) -> Session:
+def session_of(request: Request) -> Session:
+    """The request's session; `NotSignedIn` where there is none."""
     session: Session | None = request.state.session
     if session is None:
         raise NotSignedIn("Sign in first.")
     return session
 
 
-Signed = Annotated[Session, Depends(_session)]
+Signed = Annotated[Session, Depends(session_of)]
 """A route's parameter that receives the operator's session."""

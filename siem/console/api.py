@@ -203,7 +203,12 @@ def rollout(rollout: str, deps: Parts) -> s.RolloutDetail:
     compared = deps.rollouts.compare(found)
     files = [s.FileDifference.model_validate(each) for each in compared.files]
     return s.RolloutDetail(
-        rollout=_rollout(deps, found), against=compared.against, files=files, problem=compared.problem
+        rollout=_rollout(deps, found),
+        against=compared.against,
+        files=files,
+        added=compared.added,
+        removed=compared.removed,
+        problem=compared.problem,
     )
 
 

@@ -42,6 +42,8 @@ class _Shown:
     start: str = ""
     call: str = ""
     tests: bool = False
+    tenant: str = ""
+    note: str = ""
     answer: dict[str, Any] | None = None
     marked: Marks = field(default_factory=list)
     problem: ConsoleError | None = None
@@ -126,7 +128,7 @@ def propose(
     note: Annotated[str, Form(max_length=LONGEST_TEXT)] = "",
 ) -> Response:
     """Propose what stands in the editor."""
-    shown = _Shown(files, document, moment)
+    shown = _Shown(files, document, moment, tenant=tenant, note=note)
     try:
         if tenant:
             check_tenant(deps, tenant)

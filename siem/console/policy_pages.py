@@ -11,9 +11,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse
 
-from lineage.rollouts import Rollout
+from lineage.rollouts import Rollout, live, same_person
 from policies.shadow_counts import Counts
-from siem.console.access import GuardedRoute, Signed
+from siem.console.access import GuardedRoute, Signed, session_of
 from siem.console.api import check_tenant, tenants_to_choose
 from siem.console.deps import Deps, Parts
 from siem.console.errors import ConsoleError, Invalid
@@ -119,6 +119,9 @@ def _rollout(request: Request, deps: Deps, found: Rollout, error: ConsoleError |
         error=error,
         rollout=found,
         counts=deps.rollouts.counts().get(found.id, Counts()),
+        force=deps.rollouts.in_force(),
+        of_tenant=live(deps.journal.control.rollouts, found.scope) if found.scope else None,
+        own=same_person(session_of(request).account, found.author),
         compared=deps.rollouts.compare(found),
         shares=SHARES,
         tenants=[] if found.scope else tenants_to_choose(deps),

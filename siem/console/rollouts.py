@@ -50,6 +50,19 @@ class Compared:
     files: tuple[Difference, ...] = ()
     problem: str = ""
 
+    @property
+    def added(self) -> int:
+        """Lines that the bundle has more, of all files."""
+        return self._lines("+")
+
+    @property
+    def removed(self) -> int:
+        """Lines that it has no more."""
+        return self._lines("-")
+
+    def _lines(self, mark: str) -> int:
+        return sum(line.startswith(mark) for file in self.files for line in file.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class InForce:

@@ -238,6 +238,8 @@ class RolloutDetail(BaseModel):
     rollout: RolloutItem
     against: str
     files: list[FileDifference]
+    added: int = Field(description="lines that it has more, of all files")
+    removed: int = Field(description="lines that it has no more")
     problem: str
 
 

@@ -16,7 +16,7 @@ from lineage.state import open_state
 from policies.tarball import pack
 from siem.console import passwords
 from siem.console.accounts import Accounts
-from tests.support.browser import chromium, opened, sign_in
+from tests.support.browser import FAINT, OVERFLOW, chromium, opened, sign_in
 from tests.support.console import PASSWORD
 from tests.support.gateway import Cordon, cordon, wait_for
 from tests.support.policies import write
@@ -95,6 +95,17 @@ def app(scene: Scene) -> Iterator[Page]:
         yield page
 
 
+def legible(page: Page) -> None:
+    """The page stands out and fits, whether the window is wide or narrow, light or dark."""
+    page.emulate_media(reduced_motion="reduce")  # colours change at once
+    for width in (1280, 420):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(OVERFLOW) <= 0, width
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate(FAINT) == [], (width, scheme)
+
+
 def test_a_bundle_is_written_and_tried_on_a_recorded_call(scene: Scene, paula: Page) -> None:
     assert scene.says() == 200
     call = scene.running.records(0, "call.intent")[-1]["call"]
@@ -122,6 +133,7 @@ def test_a_bundle_is_written_and_tried_on_a_recorded_call(scene: Scene, paula: P
     missed = paula.get_by_role("region", name="response.rego").locator("li.missed")
     expect(missed).to_contain_text("no test evaluates this")
     assert scene.says() == 200  # nothing of it touches what decides
+    legible(paula)
 
 
 def test_a_bundle_is_looked_at_approved_by_somebody_else_made_live_and_taken_back(
@@ -148,6 +160,7 @@ def test_a_bundle_is_looked_at_approved_by_somebody_else_made_live_and_taken_bac
     changes = app.get_by_role("region", name="What it changes")
     expect(changes.locator("del")).to_contain_text(['"acme"'])
     expect(changes.locator("ins")).to_contain_text(['"globex"'])
+    legible(app)
     app.get_by_role("button", name="Approve").click()
     expect(app.get_by_role("status")).to_contain_text("Approved.")
     app.get_by_role("button", name="Make live").click()

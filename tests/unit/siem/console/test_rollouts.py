@@ -198,6 +198,26 @@ def test_the_page_shows_what_a_bundle_changes_as_text(console, author):
     assert author.get(f"/policy/{proposed(console)}", headers=HTML).status_code == 200
 
 
+def test_who_approves_sees_what_changes_by_whom_and_what_is_in_force(console, admin, approver):
+    rollout = proposed(console, by="cli:root", more=b"x := 1\ny := 2\n")
+    page = approver.get(f"/policy/{rollout}", headers=HTML)
+    told = text_of(page)
+    assert "1 file, 2 lines added, 0 removed against the configured bundle" in told
+    assert "Approve what cli:root proposes: 1 file, 2 lines added, 0 removed" in told
+    assert f"the configured bundle, revision {CONFIGURED.revision}" in told
+    shown = approver.get(f"{ROLLOUTS}/{rollout}").json()
+    assert (shown["added"], shown["removed"], len(shown["files"])) == (2, 0, 1)
+    own = admin.get(f"/policy/{rollout}", headers=HTML)
+    assert f'action="/policy/{rollout}/approve"' not in own.text, "the same person by another name"
+    assert "not you, who proposed it" in text_of(own)
+    assert approve(approver, rollout).status_code == 204
+    assert move(admin, rollout, "live").status_code == 204
+    assert f"In force now this one , revision {shown['rollout']['revision']}" in text_of(
+        approver.get(f"/policy/{rollout}", headers=HTML)
+    )
+    assert "a note" in text_of(approver.get("/policy", headers=HTML))
+
+
 def test_the_way_by_the_pages(console, author, approver):
     rollout = proposed(console)
     address = f"/policy/{rollout}"
