@@ -28,6 +28,7 @@ from policies.admission_worker import examine
 from policies.bundle import make_bundle
 from policies.embedded import build
 from policies.errors import BundleError, Problem
+from policies.rego.digits import WRITTEN, written_otherwise
 from policies.rego.failure import evaluation_failure
 
 ENTRY = "data.cordon_case.result"
@@ -153,6 +154,7 @@ def _judge(case: dict[str, Any]) -> tuple[str, str]:
     if errors:
         return "refused", str(errors[0])
     engine = build(replace(bundle, modules=done["modules"]))
+    WRITTEN.otherwise = written_otherwise(bundle.data_json.encode()) or written_otherwise((document or "").encode())
     wanted_error = "want_error" in case or "want_error_code" in case
     try:
         if document:
@@ -210,7 +212,8 @@ def _input(case: dict[str, Any]) -> str | None:
     except Exception:
         return None
     text = json.dumps(found["result"][0]["expressions"][0]["value"])
-    return None if re.search(r"\{[^:\"]*\}|set\(", re.sub(r'"(\\.|[^"])*"', '"":', case["input_term"])) else text
+    written = re.sub(r'"(\\.|[^"])*"', '"":', case["input_term"])
+    return None if re.search(r"\{[^:\"{}]*[^:\"{}\s][^:\"{}]*\}|set\(", written) else text
 
 
 def _sorted(value: Any) -> Any:

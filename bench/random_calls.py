@@ -123,8 +123,9 @@ GLOBS: Final = (
     "{a.com,x.*}",
     r"\*",
 )
-NUMBERS: Final = (0, 1, -1, 2, 3, 7, 255, 2**40, 2**53 - 1, -(2**53), 0.5, -0.5, 2.5, -2.5, 1e-7)
-MOMENTS: Final = (0, 1_700_000_000_000_000_000, 1_672_531_199_000_000_000)
+LARGE: Final = (2**53 + 1, 2**53 + 2, -(2**53) - 1, 2**63 - 1, 2**63 - 2, 2**63, -(2**63), 2**64 - 1, 2**64 - 2)
+NUMBERS: Final = (0, 1, -1, 2, 3, 7, 255, 2**40, 2**53 - 1, -(2**53), 0.5, -0.5, 2.5, -2.5, 1e-7, *LARGE)
+MOMENTS: Final = (0, 1_700_000_000_000_000_000, 1_672_531_199_000_000_000, -(2**63), 2**63 - 1, -1, 2**63)
 AT_ONCE: Final = 1_000
 OPERATORS: Final = ("==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "|", "&", "in")
 PATHS: Final = ("a", "a/b", "/c", "a/0", "x/y", "a~1b", "", "b/1/a", "/")
@@ -133,6 +134,10 @@ PATTERN_FIRST: Final = frozenset({"regex.match", "regex.split", "regex.find_n", 
 }
 _SEQUENCES: Final = frozenset({"sum", "product", "max", "min", "sort"})
 _SKIPPED: Final = CHANGING | {"walk", "io.jwt.encode_sign", "io.jwt.encode_sign_raw"}
+
+
+_ENDLESS: Final = frozenset({"bits.lsh", "net.cidr_expand", "numbers.range", "numbers.range_step"})
+"""OPA would list whole networks and ranges for some arguments, and shift as far as memory goes."""
 
 
 class _Set(list[Any]):
@@ -182,7 +187,7 @@ class Author:
     def arguments(self, name: str) -> list[Any]:
         """Arguments of a builtin, mostly of the right kinds; sometimes anything at all."""
         count = ARITY[name]
-        if self.rnd.random() < 0.1 and name != "net.cidr_expand":  # OPA would list whole networks
+        if self.rnd.random() < 0.1 and name not in _ENDLESS:
             return [self.value() for _ in range(count)]
         special = self._special(name)
         return [self.text() for _ in range(count)] if special is None else special[:count]
@@ -209,7 +214,7 @@ class Author:
             kinds = [pick(["%s", "%v", "%d"]) for _ in range(self.rnd.randrange(1, 4))]
             return ["x".join(kinds), [self.value() for _ in kinds]]
         if name in _SEQUENCES:
-            return [[pick([1, 2, 3, -4, 2**20]) for _ in range(self.rnd.randrange(5))]]
+            return [[pick([1, 2, 3, -4, 2**20, pick(LARGE)]) for _ in range(self.rnd.randrange(5))]]
         if name.startswith("json.") and name[5:] in ("remove", "filter"):
             paths = [pick([*PATHS, ["a", "b"], ["b", "1"]]) for _ in range(self.rnd.randrange(4))]
             return [{key: self.value() for key in self.rnd.sample("abcx", 3)}, paths]
@@ -248,13 +253,14 @@ class Author:
     def _by_kind(self, name: str) -> list[Any] | None:
         rnd, pick, number = self.rnd, self.pick, self.number
         if name.startswith("numbers."):
-            return [rnd.randrange(-5, 9), rnd.randrange(-5, 9), pick([1, 2, 0, -1])]
+            base = pick([0, 0, 0, 2**53, 2**63 - 9, -(2**63) + 9])
+            return [base + rnd.randrange(-5, 9), base + rnd.randrange(-5, 9), pick([1, 2, 0, -1, *LARGE])]
         if name == "time.add_date":
             return [pick(MOMENTS), *(pick([0, 1, -1, 13]) for _ in range(3))]
         if name.startswith("time.") and name != "time.parse_rfc3339_ns":
             return [pick(MOMENTS), pick(MOMENTS)]
         if name.startswith("bits."):
-            return [pick([0, 1, 255, -8, 2**40]), pick([0, 1, 3, 12, -1, 60])]
+            return [pick([0, 1, 255, -8, 2**40, *LARGE]), pick([0, 1, 3, 12, -1, 60, *(() if name.endswith("sh") else LARGE)])]
         if name in ("abs", "ceil", "floor", "round"):
             return [pick([*NUMBERS, round(rnd.uniform(-3, 3), 6)])]
         if name == "format_int":

@@ -25,6 +25,13 @@ def whole(value: object) -> int:
     return value
 
 
+def kept(number: int) -> int:
+    """A whole number that the engine keeps exactly, else an error in a builtin."""
+    if not -(2**63) <= number < 2**64:
+        raise ValueError("a number beyond 64 bits")
+    return number
+
+
 def distinct(value: object, depth: int = 0) -> object:
     """`value`, unless something in it was lost on the way here: Python takes 1 and true for one element of a set."""
     if depth > MAX_DEPTH:

@@ -1,7 +1,7 @@
 """A package read as a value, or what the heads `a.b := …` and `a.c := …` make of `a`: written as an object.
 
 The engine loses results when it evaluates a whole package, so the object is put together rule by rule, each an entry
-where it is defined. Functions have no place in it.
+where it is defined. Functions have no place in it. Steps that are only known when evaluated follow the object.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from policies.rego.edits import Edit, outermost
 from policies.rego.imports import declared
 from policies.rego.mocks import mocks
-from policies.rego.names import Names, in_data
+from policies.rego.names import Names, in_data, known
 from policies.rego.recursion import parts
 from policies.rego.tree import Module, Node, Path, expressions, path_of, references
 
@@ -30,9 +30,9 @@ def is_extent(names: Names, path: tuple[str, ...]) -> bool:
 
 
 def readable(names: Names, module: Module, written: Path, absolute: Path, data: Mapping[str, object]) -> bool:
-    """Whether a reference to an extent can be written as an object: all steps known, nothing else has a say in it."""
-    path = tuple(step for step in absolute if step is not None)
-    if len(path) != len(absolute) or len(path) < 2 or in_data(path[1:], data):
+    """Whether a reference into an extent can be written as an object: nothing else has a say in it."""
+    path = known(absolute)
+    if len(path) < 2 or in_data(path[1:], data):
         return False
     if written[0] != "data" and written[0] in {name for name, _ in declared(module)}:
         return False
@@ -54,10 +54,19 @@ def write_objects(names: Names, module: Module) -> list[Edit]:
     called = {id(node) for node in called_nodes(module)}
     edits = []
     for path, node in references([parts(rule.node) for rule in module.rules]):
-        absolute = tuple(step or "" for step in names.resolve(module, path))
-        if id(node) not in called and absolute[:1] == ("data",) and is_extent(names, absolute):
-            edits.append(Edit(node["span"]["start"], node["span"]["end"], _object(names, absolute)))
+        absolute = names.resolve(module, path)
+        extent = known(absolute)
+        if id(node) not in called and absolute[:1] == ("data",) and is_extent(names, extent):
+            span = _prefix(node, len(absolute) - len(extent))["span"]
+            edits.append(Edit(span["start"], span["end"], _object(names, extent)))
     return outermost(edits)
+
+
+def _prefix(node: Node, steps: int) -> Node:
+    """A reference without its last steps."""
+    for _ in range(steps):
+        node = next(iter(node["refr"].values()))
+    return node
 
 
 def _object(names: Names, path: tuple[str, ...]) -> str:

@@ -22,7 +22,7 @@ def write_out(names: Names, module: Module) -> list[Edit]:
     for kind, node in expressions(module.tree["rules"]):
         path = module.imports.get(str(node["value"])) if kind == "Var" else None
         if path:
-            edits.append(Edit(node["span"]["start"], node["span"]["end"], _written(path)))
+            edits.append(Edit(node["span"]["start"], node["span"]["end"], written(path)))
     for node in module.tree["imports"]:
         if path_of(node["refr"])[0] in ("data", "input"):
             end = node["as"]["end"] if node.get("as") else node["span"]["end"]
@@ -30,7 +30,8 @@ def write_out(names: Names, module: Module) -> list[Edit]:
     return edits
 
 
-def _written(path: tuple[str, ...]) -> str:
+def written(path: tuple[str, ...]) -> str:
+    """A path as a reference."""
     plain = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
     return path[0] + "".join(f".{step}" if plain.fullmatch(step) else f"[{json.dumps(step)}]" for step in path[1:])
 

@@ -31,13 +31,14 @@ _IMPORTS: Final = frozenset(
     {
         ("rego", "v1"),
         ("future", "keywords"),
-        *(("future", "keywords", word) for word in ("in", "every", "if", "contains")),
+        *(("future", "keywords", word) for word in ("in", "every", "if", "contains", "not")),
     }
 )
 _PATTERN: Final = frozenset(
     {"Var", "String", "RawString", "Number", "Bool", "True", "False", "Null", "Array", "Object", "Set"}
 )
 """What the arguments in a function's head are made of."""
+_WHOLE: Final = re.compile("-?[0-9]{1,20}")
 _MOMENT: Final = re.compile("[0-9]{1,18}|[1-8][0-9]{18}")
 _REGEX_ARGUMENT: Final = {
     "regex.match": 0,
@@ -56,12 +57,12 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
         problems += check_safety(names, module)
         for rule in module.rules:
             problems += _head(module, rule)
-        outputs, moments = output_calls(names, module), set(_moments(names, module))
+        outputs, moments, unseen = output_calls(names, module), set(_moments(names, module)), set(_unseen(module))
         for kind, node in expressions(module.tree["rules"]):
             if kind == "Call":
                 problems += _call(names, module, node, len(node["params"]) - (id(node) in outputs))
             else:
-                problems += _expression(module, kind, node) if id(node) not in moments else ()
+                problems += _number(module, node, unseen) if kind == "Number" and id(node) not in moments else ()
         problems += _references(names, module, data)
         problems += check_mocks(names, module, data)
     return sorted(set(problems))
@@ -80,6 +81,16 @@ def _module(module: Module) -> Iterator[Problem]:
         path = tuple(step or "" for step in path_of(node["refr"]))
         if path[0] not in ("data", "input") and path not in _IMPORTS:
             yield module.problem(node, "import", f"the import {'.'.join(path)} is not supported", OPA_SERVER)
+        if path == ("future", "keywords"):
+            yield from _operators(module)
+
+
+def _operators(module: Module) -> Iterator[Problem]:
+    """Names that are operators where all of `future.keywords` is imported."""
+    for kind, node in expressions(module.tree["rules"]):
+        if kind == "Var" and node["value"] in ("and", "or"):
+            message = f"{node['value']} is a keyword where all of future.keywords is imported"
+            yield module.problem(node, "keyword", message, "rename it, or import the keywords one by one")
 
 
 def _conflicts(names: Names, data: Mapping[str, object]) -> Iterator[Problem]:
@@ -116,9 +127,6 @@ def _head(module: Module, rule: Rule) -> Iterator[Problem]:
         message = "an argument that is computed in the head is not evaluated here as OPA does it"
         yield module.problem(rule.node, "head", message, "name it by a variable, and compare in the body")
     if rule.default:
-        if head.get("args") and len(rule.path) != len(module.package) + 1:
-            message = "the default of a function with a dotted name is not evaluated here as OPA does it"
-            yield module.problem(rule.node, "default", message, "end the function's chain with `else`")
         if any(
             kind in ("Var", "Call", "ArrayCompr", "SetCompr", "ObjectCompr")
             for kind, _ in expressions(rule.node["value"])
@@ -127,16 +135,38 @@ def _head(module: Module, rule: Rule) -> Iterator[Problem]:
             yield module.problem(rule.node, "default", message, "write the value out")
 
 
-def _expression(module: Module, kind: str, node: Node) -> Iterator[Problem]:
-    if kind == "Number":
-        text = module.source(node)
-        if not exact(text) or abs(float(text)) > LARGEST:
-            yield module.problem(
-                node, "number", f"the number {text[:40]} cannot be compared exactly", "keep it within 2^53"
-            )
-        elif not is_plain(text):
-            message = f"OPA keeps how {text[:40]} is written, which is lost here"
-            yield module.problem(node, "number", message, f"write {_plain(float(text))}")
+def _number(module: Module, node: Node, unseen: set[int]) -> Iterator[Problem]:
+    text = module.source(node)
+    if _WHOLE.fullmatch(text) and -(2**63) <= int(text) < 2**64:
+        plain = text != "-0"
+    elif not exact(text) or abs(float(text)) > LARGEST:
+        message = f"the number {text[:40]} cannot be compared exactly"
+        yield module.problem(node, "number", message, "keep it within 64 bits if whole, with fewer digits if not")
+        return
+    else:
+        plain = is_plain(text)
+    if not plain and id(node) not in unseen:
+        message = f"OPA keeps how {text[:40]} is written, which is lost here"
+        yield module.problem(node, "number", message, f"write {_plain(float(text))}")
+
+
+def _unseen(module: Module) -> Iterator[int]:
+    """The identities of numbers that are only compared or computed with, so that nobody sees how they are written."""
+    stack = [
+        node[side]
+        for kind, node in expressions(module.tree["rules"])
+        if kind in ("ArithExpr", "BoolExpr")
+        for side in ("lhs", "rhs")
+        if kind == "BoolExpr" or "Number" in node[side]
+    ]
+    while stack:
+        kind, node = next(iter(stack.pop().items()))
+        if kind == "Number":
+            yield id(node)
+        elif kind in ("Array", "Set"):
+            stack.extend(node["items"])
+        elif kind == "Object":
+            stack.extend(each for _, *field in node["fields"] for each in field)
 
 
 def _plain(number: float) -> str:

@@ -3,6 +3,8 @@
 OPA's compiler gives each reference and call among the operands a variable of its own, in a statement before the
 negation. Where `input.x` is undefined, `not f(input.x)` is therefore undefined in OPA, and true in the engine.
 Operands of `=` and `==`, and a reference that stands alone, are left in place; what is in their brackets is not.
+
+Where a module imports `future.keywords.not` or all of `future.keywords`, OPA negates the whole with its operands.
 """
 
 from __future__ import annotations
@@ -25,6 +27,20 @@ def take_out(names: Names, module: Module) -> list[Edit]:
     What lies within a part that was moved is found in the next pass, so this is repeated until there are none.
     """
     return outermost(_found(names, module))
+
+
+def enclose(_: Names, module: Module) -> list[Edit]:
+    """The edits that write a negation which takes its operands with it as a comprehension that is compared."""
+    if not module.negates_bodies:
+        return []
+    found = []
+    for body in bodies(module.tree["rules"]):
+        for statement in body["stmts"]:
+            negation = statement["literal"].get("NotExpr")
+            if negation:
+                start, end = negation["span"]["start"], negation["span"]["end"]
+                found += [Edit(start, start + len("not"), "[1 |"), Edit(end, end, "", "] == []")]
+    return found
 
 
 def _found(names: Names, module: Module) -> list[Edit]:

@@ -7,18 +7,18 @@ from typing import Final
 
 from policies.rego.builtins import ARITY
 from policies.rego.edits import Edit
-from policies.rego.names import Names
+from policies.rego.names import DOCUMENTS, Names
 from policies.rego.tree import Module, Node, expressions, statements
 
-_CONSTANTS: Final = frozenset({"Bool", "Null", "Number", "RawString", "String"})
-"""Arguments of negated calls: what may be undefined would have to be asked for before the negation."""
+_CONSTANTS: Final = frozenset({"Array", "Bool", "Null", "Number", "Object", "RawString", "Set", "String"})
+"""What arguments of negated calls are made of: what may be undefined would have to be asked for before the negation."""
 _COMPUTED: Final = frozenset({"ArithExpr", "BinExpr", "Call"})
 
 
 def output_calls(names: Names, module: Module) -> frozenset[int]:
     """The identities of the calls of this form that stand as a statement, with a result that is not computed.
 
-    A negated one counts where all its arguments are constants.
+    A negated one counts where all its arguments are made of constants and local variables.
     """
     found = set()
     for statement in statements(module.tree["rules"]):
@@ -26,16 +26,23 @@ def output_calls(names: Names, module: Module) -> frozenset[int]:
         if kind != "Expr":
             continue
         kind, call = next(iter(literal["expr"].items()))
-        if kind != "Call" or len(call["params"]) < 2 or _takes(names, module, call) != len(call["params"]) - 1:
+        if kind != "Call" or not call["params"] or _takes(names, module, call) != len(call["params"]) - 1:
             continue
         if not any(kind in _COMPUTED for kind, _ in expressions(call["params"][-1])):
             found.add(id(call))
     for literal in _negations(module):
         call = literal["expr"]["Call"]
-        plain = all(next(iter(each)) in _CONSTANTS for each in call["params"])
-        if plain and len(call["params"]) > 1 and _takes(names, module, call) == len(call["params"]) - 1:
+        plain = all(
+            part in _CONSTANTS or (part == "Var" and _is_local(names, module, str(node["value"])))
+            for part, node in expressions(call["params"])
+        )
+        if plain and call["params"] and _takes(names, module, call) == len(call["params"]) - 1:
             found.add(id(call))
     return frozenset(found)
+
+
+def _is_local(names: Names, module: Module, name: str) -> bool:
+    return name not in DOCUMENTS and names.resolve(module, (name,)) == (name,)
 
 
 def _takes(names: Names, module: Module, call: Node) -> int | None:
@@ -81,4 +88,6 @@ def _output(module: Module, call: Node) -> tuple[str, int, int]:
     """The last argument as it is written, and the bytes from the comma before it to the closing parenthesis."""
     source = module.text.encode()
     node = next(iter(call["params"][-1].values()))
-    return module.source(node), source.rindex(b",", 0, node["span"]["start"]), call["span"]["end"] - 1
+    before = b"," if len(call["params"]) > 1 else b"("
+    start = source.rindex(before, 0, node["span"]["start"]) + (before == b"(")
+    return module.source(node), start, call["span"]["end"] - 1

@@ -12,17 +12,20 @@ from policies.errors import Problem
 from policies.rego.edits import Edit, apply
 from policies.rego.exactly import EXACT_FILE, exact_module, make_exact
 from policies.rego.extents import write_objects
+from policies.rego.functions import give_plain_names
 from policies.rego.imports import write_out
 from policies.rego.members import ask_for_members
 from policies.rego.names import Names
-from policies.rego.negation import take_out
+from policies.rego.negation import enclose, take_out
 from policies.rego.outputs import turn_round
 from policies.rego.tree import Module, parse
 
 MAX_REPEATS: Final = 32
 _PASSES: Final[tuple[Callable[[Names, Module], list[Edit]], ...]] = (
+    enclose,
     write_out,
     write_objects,
+    give_plain_names,
     ask_for_members,
     turn_round,
     take_out,

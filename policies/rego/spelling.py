@@ -3,6 +3,7 @@
     $"a {x} b"          cordon_template(["a ", [part | part := x], " b"])
     input.if            input["if"]
     if.x := 1           cordon_word_if.x := 1, a name of the module's own (inspection.py sees that nobody else means it)
+    not { a; b }        [1 | a; b] == [], where the module imports future.keywords.not (or all of future.keywords)
 
 What cannot be read with certainty stays as it is, so that the parser refuses it.
 """
@@ -20,12 +21,13 @@ MAX_TEMPLATES: Final = 6
 """How deep templates may lie in each other."""
 
 _KEYWORDS: Final = "as|contains|default|else|every|false|if|import|in|not|null|package|some|true|with"
-_NEEDED: Final = re.compile(rf'\$["`]|\.(?:{_KEYWORDS})\b|\b(?:{_KEYWORDS})\.')
+_NEEDED: Final = re.compile(rf'\$["`]|\.(?:{_KEYWORDS})\b|\b(?:{_KEYWORDS})\.|future\.keywords')
+_BODIES: Final = re.compile(r"^[ \t]*import[ \t]+future\.keywords(?:\.not)?[ \t]*(?:#.*)?$", re.MULTILINE)
 _TAKEN: Final = re.compile("cordon_(?:template|part_|word_)")
 _TOKEN: Final = re.compile(
     r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?P<comment>#[^\n]*)|(?P<template>\$["`])'
     rf"|(?P<step>(?<=[A-Za-z0-9_\])])(?<!future\.keywords)\.(?P<field>{_KEYWORDS})\b)|(?P<root>(?<![\w.])(?:{_KEYWORDS})(?=\.[A-Za-z_]))"
-    r"|(?P<name>[A-Za-z_]\w*)|[=!<>]=|.",
+    r"|(?P<body>\bnot\s*\{)|(?P<name>[A-Za-z_]\w*)|[=!<>]=|.",
     re.DOTALL,
 )
 _ENDING: Final = frozenset({";", "\n", ",", "=", "|", "not", "some", "every"})
@@ -49,6 +51,7 @@ def respell(text: str) -> str:
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
+        self._bodies = _BODIES.search(text) is not None
 
     def all(self) -> str:
         """The whole text."""
@@ -62,6 +65,8 @@ class _Reader:
             at = token.end()
             if token["template"]:
                 written, at = self._template(token["template"][1], at, depth)
+            elif token["body"] and self._bodies:
+                written, at = self._body(token["body"], at, depth)
             elif token["step"]:
                 written = f'["{token["field"]}"]'
             elif token["root"]:
@@ -75,6 +80,17 @@ class _Reader:
         if re.search(rf"^\s*import\b.*\b{keyword}\b", self._text, re.MULTILINE):
             raise _Unreadable
         return WORD + keyword
+
+    def _body(self, opening: str, at: int, depth: int) -> tuple[str, int]:
+        """A negated body from behind its opening brace on, as a comprehension that is compared, and where it ends."""
+        written = "[1 | " + "\n" * opening.count("\n")
+        open_braces = 0
+        for piece, end in self._pieces(at, depth):
+            if piece == "}" and not open_braces:
+                return written + "] == []", end
+            open_braces += (piece == "{" or piece.startswith("not") and piece.endswith("{")) - (piece == "}")
+            written += piece
+        raise _Unreadable
 
     def _template(self, quote: str, at: int, depth: int) -> tuple[str, int]:
         """A template string from behind its opening quote on, as a call, and where it ends."""

@@ -54,6 +54,12 @@ class Module:
     respelled: bool = False
     """Whether the text is not as it was written (spelling.py)."""
 
+    @property
+    def negates_bodies(self) -> bool:
+        """Whether a negation takes its operands with it, as `import future.keywords.not` has it."""
+        paths = (path_of(node["refr"]) for node in self.tree["imports"])
+        return any(path in (("future", "keywords"), ("future", "keywords", "not")) for path in paths)
+
     def place(self, node: Node) -> tuple[int, int]:
         """Line and column, from 1, at which a node begins."""
         before = self.text.encode()[: node["span"]["start"]]

@@ -7,8 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from policies.numbers import LARGEST, exact
-from policies.rego.checks import text
+from policies.numbers import exact
+from policies.rego.checks import kept, text
 
 _AMOUNT: Final = re.compile(r"(?P<sign>[+-]?)(?P<whole>[0-9]*)\.?(?P<part>[0-9]*)(?:[eE](?P<power>[+-]?[0-9]{1,6}))?")
 _LETTERS: Final = "kmgtpe"
@@ -21,7 +21,7 @@ def parse(value: object) -> int | float:
     amount, unit = _cut(text(value).replace('"', ""))
     number = _fraction(amount) * _factor(unit[:1] + unit[1:].lower())
     if number.denominator == 1:
-        return _kept(number.numerator)
+        return kept(number.numerator)
     scaled = abs(number) * 10**10
     rounded = Fraction((2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator), 10**10)
     if number < 0:
@@ -54,7 +54,7 @@ def parse_bytes(value: object) -> int:
     if digits >= 2**64 or power < -55:
         raise ValueError("an amount with too many digits")
     number = _rounded(_rounded(digits * Fraction(10) ** power) * (1024 if "i" in unit else 1000) ** place)
-    return _kept((-1 if found["sign"] == "-" else 1) * int(number))
+    return kept((-1 if found["sign"] == "-" else 1) * int(number))
 
 
 def _rounded(number: Fraction) -> Fraction:
@@ -97,9 +97,3 @@ def _fraction(amount: str) -> Fraction:
     found = _matched(amount)
     digits, power = _parts(found)
     return (-1 if found["sign"] == "-" else 1) * digits * Fraction(10) ** power
-
-
-def _kept(number: int) -> int:
-    if abs(number) > LARGEST:
-        raise ValueError("an amount beyond 2^53")
-    return number

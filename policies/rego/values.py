@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from urllib.parse import quote_plus
 
 from policies.numbers import LARGEST, exact
-from policies.rego.checks import MAX_DEPTH, MAX_ITEMS, text, whole
+from policies.rego.checks import MAX_DEPTH, MAX_ITEMS, kept, text, whole
 from policies.rego.digits import WRITTEN, is_plain
 
 
@@ -32,19 +32,39 @@ def ceil(value: object) -> int:
     return 1 if -1 < number < 0 else math.ceil(number)
 
 
+def bits_and(value: object, other: object) -> int:
+    """`bits.and`."""
+    return kept(whole(value) & whole(other))
+
+
+def bits_or(value: object, other: object) -> int:
+    """`bits.or`."""
+    return kept(whole(value) | whole(other))
+
+
+def bits_xor(value: object, other: object) -> int:
+    """`bits.xor`."""
+    return kept(whole(value) ^ whole(other))
+
+
+def bits_negate(value: object) -> int:
+    """`bits.negate`."""
+    return kept(~whole(value))
+
+
 def shifted_left(value: object, by: object) -> int:
-    """`bits.lsh`, within 2^53."""
+    """`bits.lsh`, within 64 bits."""
     number, places = whole(value), whole(by)
-    if places < 0 or (number and places > 53) or abs(number << min(places, 53)) > LARGEST:
-        raise ValueError("a negative shift, or a result beyond 2^53")
-    return number << min(places, 53)
+    if places < 0:
+        raise ValueError("a negative shift")
+    return kept(number << min(places, 65))
 
 
 def shifted_right(value: object, by: object) -> int:
     """`bits.rsh`."""
     if whole(by) < 0:
         raise ValueError("a negative shift")
-    return whole(value) >> min(whole(by), 64)
+    return whole(value) >> min(whole(by), 65)
 
 
 def _number(value: object) -> int | float:
