@@ -124,7 +124,7 @@ GLOBS: Final = (
     r"\*",
 )
 LARGE: Final = (2**53 + 1, 2**53 + 2, -(2**53) - 1, 2**63 - 1, 2**63 - 2, 2**63, -(2**63), 2**64 - 1, 2**64 - 2)
-NUMBERS: Final = (0, 1, -1, 2, 3, 7, 255, 2**40, 2**53 - 1, -(2**53), 0.5, -0.5, 2.5, -2.5, 1e-7, *LARGE)
+NUMBERS: Final = (0, 1, -1, 2, 3, 7, 255, 2**40, 2**53 - 1, -(2**53), 0.5, -0.5, 2.5, -2.5, 1e-7, 1234567.5, *LARGE)
 MOMENTS: Final = (0, 1_700_000_000_000_000_000, 1_672_531_199_000_000_000, -(2**63), 2**63 - 1, -1, 2**63)
 AT_ONCE: Final = 1_000
 OPERATORS: Final = ("==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "|", "&", "in")
@@ -204,6 +204,12 @@ class Author:
             return [pick(PATTERNS), self.text() + self.text(), pick([-1, 0, 1, 5])]
         if name == "regex.replace":
             return [self.text() + self.text(), pick(PATTERNS), pick(["", "x", "$1", "${1}y", "$$", "$1y"])]
+        if name == "regex.template_match":
+            parts = ["a", "{.*}", "{[0-9]+}", "<a>", "{a{2}}", ".", "{", "}", "{(a)}"]
+            return ["".join(pick(parts) for _ in range(3)), pick(["a.a", "a7.", "aaa", "<a>a"]), "{", pick(["}", "}", "{"])]
+        if name == "strings.render_template":
+            parts = ["{{.a}}", "{{ .b }}", "{{.c.d}}", "x", "{", "}", "{{.é}}", "{{/* */}}"]
+            return ["".join(pick(parts) for _ in range(3)), {"a": self.value(0), "b": pick(["é<", 1, True, "x"])}]
         if name == "glob.match":
             return [
                 pick(GLOBS),
@@ -211,19 +217,32 @@ class Author:
                 pick(["a", "abc", "a.com", "x.y.com", "a/b/c", "éa", "", "*"]),
             ]
         if name == "sprintf":
-            kinds = [pick(["%s", "%v", "%d"]) for _ in range(self.rnd.randrange(1, 4))]
+            verbs = ["%s", "%v", "%d", "%5d", "%02x", "%X", "%o", "%b", "%f", "%.2f", "%08.3f", "%%", "%q"]
+            kinds = [pick(verbs) for _ in range(self.rnd.randrange(1, 4))]
             return ["x".join(kinds), [self.value() for _ in kinds]]
         if name in _SEQUENCES:
             return [[pick([1, 2, 3, -4, 2**20, pick(LARGE)]) for _ in range(self.rnd.randrange(5))]]
         if name.startswith("json.") and name[5:] in ("remove", "filter"):
             paths = [pick([*PATHS, ["a", "b"], ["b", "1"]]) for _ in range(self.rnd.randrange(4))]
             return [{key: self.value() for key in self.rnd.sample("abcx", 3)}, paths]
+        if name == "json.patch":
+            document = {key: self.value() for key in self.rnd.sample("abcx", 3)}
+            return [pick([document, [document, 1]]), [self._patch() for _ in range(self.rnd.randrange(1, 4))]]
+        if name == "json.marshal_with_options":
+            choices = {"pretty": pick([True, False]), "indent": pick(["", "  ", "é"]), "prefix": pick(["", "> "])}
+            return [self.value(), {key: choices[key] for key in self.rnd.sample(sorted(choices), self.rnd.randrange(4))}]
         if name == "object.subset":
             whole = self.value()
             return [whole, pick([whole, self.value(), {}, [], _Set()])]
         if name.startswith("net.cidr_"):
             return self._networks(name)
         return self._by_kind(name)
+
+    def _patch(self) -> dict[str, Any]:
+        pick = self.pick
+        paths = [*PATHS, "a/0/b", "b/a", "0/a", "a/-", "c/1", "1", "-", ["a"], ["a", 0], ["b", "abc"], "x/a", "a/01"]
+        patch = {"op": pick(["add", "add", "remove", "replace", "move", "copy", "test"]), "path": pick(paths)}
+        return patch | {"from": pick(paths), "value": pick([self.value(1), pick(["a", "abc"])])}
 
     def _networks(self, name: str) -> list[Any]:
         rnd, pick = self.rnd, self.pick

@@ -84,7 +84,6 @@ _REMEDIES: Final = {
     "print": "remove it: it would write the input into the log",
     "trace": "remove it",
     "http.send": "put what the policy needs into data.json, or " + OPA_SERVER,
-    "regex.template_match": "use regex.match, or " + OPA_SERVER,
     "time.format": "compare time.date or time.clock, or " + OPA_SERVER,
     "time.parse_ns": "use time.parse_rfc3339_ns, or " + OPA_SERVER,
 }

@@ -48,6 +48,13 @@ def distinct(value: object, depth: int = 0) -> object:
     return value
 
 
+def size(value: object) -> int:
+    """How many values there are in a value, itself included."""
+    if isinstance(value, dict):
+        return 1 + sum(map(size, value.values()))
+    return 1 + sum(map(size, value)) if isinstance(value, list | set) else 1
+
+
 def same(one: object, other: object) -> bool:
     """Whether two distinct values are equal in Rego, where true is not 1."""
     if isinstance(one, dict) and isinstance(other, dict):

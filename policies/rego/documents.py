@@ -34,7 +34,7 @@ def _tree(paths: object) -> _Tree:
         raise TypeError("an array or a set of paths is expected")
     root: _Tree = {}
     for path in paths:
-        steps = _steps(path)
+        steps = steps_of(path)
         if len(steps) > MAX_DEPTH:
             raise ValueError("a path is too long")
         if steps:
@@ -51,7 +51,7 @@ def _plant(node: _Tree, steps: list[str]) -> None:
     node[steps[-1]] = None
 
 
-def _steps(path: object) -> list[str]:
+def steps_of(path: object) -> list[str]:
     """The steps of a path: of a JSON pointer, or given one by one; [] for the empty path."""
     if isinstance(path, list):
         return [text(step) for step in path]

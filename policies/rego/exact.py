@@ -9,7 +9,7 @@ from typing import Final
 
 from regorus import Engine
 
-from policies.rego import cidrs, documents, network, regexes, signing, tokens, units, uris, uuids, values
+from policies.rego import cidrs, documents, network, patches, regexes, signing, templates, tokens, units, uris, uuids, values
 from policies.rego import text as texts
 from policies.rego.checks import text
 
@@ -62,6 +62,8 @@ EXACT: Final[dict[str, tuple[int, Callable[..., object]]]] = {
     "json.filter": (2, documents.json_filter),
     "json.is_valid": (1, values.json_is_valid),
     "json.marshal": (1, values.json_marshal),
+    "json.marshal_with_options": (2, values.json_marshal_with_options),
+    "json.patch": (2, patches.json_patch),
     "json.remove": (2, documents.json_remove),
     "json.unmarshal": (1, values.json_unmarshal),
     "lower": (1, texts.lower),
@@ -80,11 +82,13 @@ EXACT: Final[dict[str, tuple[int, Callable[..., object]]]] = {
     "regex.match": (2, regexes.match),
     "regex.replace": (3, regexes.replace),
     "regex.split": (2, regexes.split),
+    "regex.template_match": (4, regexes.template_match),
     "replace": (3, texts.replace),
     "semver.compare": (2, network.semver_compare),
     "semver.is_valid": (1, network.semver_is_valid),
     "sprintf": (2, values.sprintf),
     "strings.count": (2, texts.strings_count),
+    "strings.render_template": (2, templates.render_template),
     "strings.replace_n": (2, texts.replace_n),
     "strings.split_n": (3, texts.split_n),
     "substring": (3, texts.substring),

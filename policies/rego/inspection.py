@@ -236,7 +236,7 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
     value = str(literal["value"])
     if name == "sprintf":
         if not plain_format(value):
-            message = "sprintf is evaluated here only with %s, %v, %d and %%"
+            message = "sprintf is evaluated here only with %s, %v, %d, %x, %X, %o, %b, %f and %%"
             yield module.problem(literal, "format", message, "use %v, or " + OPA_SERVER)
     elif name == "glob.match":
         if not plain_glob(value):

@@ -119,6 +119,39 @@ def _compiled(pattern: str) -> re2._Regexp[str]:
 _ANY_BYTE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 
 
+def template_match(template: object, value: object, start: object, end: object) -> bool:
+    """`regex.template_match`: a whole text, with patterns between delimiters of one character."""
+    source, opening, closing = text(template), text(start), text(end)
+    if len(opening.encode()) != 1 or len(closing.encode()) != 1:
+        raise ValueError("delimiters are of one byte")
+    written, at, groups = "^", 0, 0
+    for begin, after in _delimited(source, opening, closing):
+        written += f"{re2.escape(source[at:begin])}({source[begin + 1 : after - 1]})"
+        _compiled(f"^{source[begin + 1 : after - 1]}$")
+        at, groups = after, groups + 1
+    expression = _compiled(f"{written}{re2.escape(source[at:])}$")
+    if expression.groups != groups:
+        raise ValueError("a pattern with groups of its own")
+    return expression.search(text(value)) is not None
+
+
+def _delimited(source: str, opening: str, closing: str) -> Iterator[tuple[int, int]]:
+    """Where the delimited parts begin and end; delimiters lie within each other in pairs."""
+    level = begin = 0
+    for place, mark in enumerate(source):
+        if mark == opening:
+            level += 1
+            begin = place if level == 1 else begin
+        elif mark == closing:
+            level -= 1
+            if level == 0:
+                yield begin, place + 1
+        if level < 0:
+            break
+    if level:
+        raise ValueError("delimiters that are not in pairs")
+
+
 def glob_match(pattern: object, delimiters: object, value: object) -> bool:
     """`glob.match` for patterns of text, `*` and `**`; the rest of its language is an error here."""
     return _glob(text(pattern), _delimiters(delimiters)).fullmatch(text(value)) is not None

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Final, NoReturn
 from urllib.parse import quote_plus
 
@@ -147,24 +148,40 @@ def json_marshal(value: object) -> str:
     return text("".join(_marshal(value, 0)))
 
 
-def _marshal(value: object, depth: int) -> Iterator[str]:
+def json_marshal_with_options(value: object, options: object) -> str:
+    """`json.marshal_with_options`: `pretty`, `indent` and `prefix`; the latter two are pretty unless that is false."""
+    if type(options) is not dict or not options.keys() <= {"pretty", "indent", "prefix"}:
+        raise TypeError("an object of pretty, indent and prefix is expected")
+    pretty = options.get("pretty", bool(options))
+    if type(pretty) is not bool:
+        raise TypeError("pretty is true or false")
+    indent, prefix = text(options.get("indent", "\t")), text(options.get("prefix", ""))
+    if not pretty:
+        return json_marshal(value)
+    if len(indent) + len(prefix) > MAX_DEPTH:
+        raise ValueError("the indent and the prefix are too long")
+    return text(prefix + "".join(_marshal(value, 0, indent, "\n" + prefix)))
+
+
+def _marshal(value: object, depth: int, indent: str = "", line: str = "") -> Iterator[str]:
+    """Piece by piece; `line` begins each line, "" writes all on one."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
-    if isinstance(value, dict):
-        yield "{"
-        for place, key in enumerate(sorted(map(text, value))):
-            yield from (",", _json_text(key), ":") if place else (_json_text(key), ":")
-            yield from _marshal(value[key], depth + 1)
-        yield "}"
-    elif isinstance(value, list | set):
-        yield "["
-        for place, item in enumerate(_sorted_texts(value) if isinstance(value, set) else value):
-            if place:
-                yield ","
-            yield from _marshal(item, depth + 1)
-        yield "]"
-    else:
+    if not isinstance(value, dict | list | set):
         yield _json_text(value) if isinstance(value, str) else _scalar(value)
+        return
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    items: Iterable[tuple[str, object]]
+    if isinstance(value, dict):
+        colon = ": " if line else ":"
+        items = ((_json_text(key) + colon, value[key]) for key in sorted(map(text, value)))
+    else:
+        items = (("", item) for item in (_sorted_texts(value) if isinstance(value, set) else value))
+    yield begin
+    for place, (key, item) in enumerate(items):
+        yield ("," if place else "") + (line and line + indent * (depth + 1)) + key
+        yield from _marshal(item, depth + 1, indent, line)
+    yield (line and line + indent * depth) + end if value else end
 
 
 def _json_text(value: str) -> str:
@@ -186,35 +203,51 @@ def _sorted_texts(items: Iterable[object]) -> list[str]:
 
 
 def sprintf(pattern: object, arguments: object) -> str:
-    """`sprintf` with the verbs %s, %v, %d and %%; a wrong argument is printed into the text, as Go does."""
+    """`sprintf` with the verbs of `plain_format`; a wrong argument is printed into the text, as Go does."""
     if type(arguments) is not list:
         raise TypeError("an array is expected")
-    rest = iter([_printable(argument) for argument in arguments])
+    rest = iter(arguments)
 
     def verb(found: re.Match[str]) -> str:
-        kind = found[0][1:]
-        if kind == "%":
+        if found[0] == "%%":
             return "%"
-        if kind not in ("s", "v", "d"):
-            raise ValueError("the verbs of sprintf here are %s, %v, %d and %%")
-        printed = next(rest, None)
-        if printed is None:
-            return f"%!{kind}(MISSING)"
-        type_name, shown = printed
-        fits = kind == "v" or (kind == "s") == (type_name == "string")
-        return shown if fits and (kind != "d" or type_name == "int64") else f"%!{kind}({type_name}={shown})"
+        if not found["verb"]:
+            raise ValueError("a verb of sprintf that is not known here")
+        for value in rest:
+            return _printed(found["flags"], found["verb"], value)
+        if found["flags"]:
+            raise ValueError("an argument is missing for a verb with flags")
+        return f"%!{found['verb']}(MISSING)"
 
     result = _VERB.sub(verb, text(pattern))
-    extra = ", ".join(f"{name}={shown}" for name, shown in rest)
+    extra = ", ".join("=".join(_printable(each)) for each in rest)
     return text(f"{result}%!(EXTRA {extra})" if extra else result)
 
 
-_VERB: Final = re.compile(r"%(?:[^\n]|\Z)", re.DOTALL)
+_VERB: Final = re.compile(
+    r"%(?:(?P<flags>0?(?:[1-9][0-9]?)?(?:\.[0-9]{1,2}(?=f))?)(?P<verb>[dxXobf]|(?<=%)[sv])|[^\n]|\Z)", re.DOTALL
+)
 
 
 def plain_format(pattern: str) -> bool:
-    """Whether a format string has only the verbs that `sprintf` knows here."""
-    return all(found[0] in ("%s", "%v", "%d", "%%") for found in _VERB.finditer(pattern))
+    """Whether a format string has only verbs that `sprintf` knows here: `%s`, `%v`, `%5d`, `%02x`, `%.2f`, `%%`, ..."""
+    return all(found["verb"] or found[0] == "%%" for found in _VERB.finditer(pattern))
+
+
+def _printed(flags: str, verb: str, value: object) -> str:
+    """One argument in the way of a verb."""
+    name, shown = _printable(value)
+    if verb == "v":
+        return shown
+    if name == "int64" and WRITTEN.otherwise:
+        raise TypeError("a number's digits are not kept as written")
+    if verb == "s" and name == "string":
+        return shown
+    if (verb in "dxXob" and name == "int64") or (verb == "f" and name == "float64"):
+        return format(value, flags + verb)
+    if flags or verb not in "sdf":
+        raise TypeError("an argument that does not fit its verb")
+    return f"%!{verb}({name}={shown})"
 
 
 def _printable(value: object) -> tuple[str, str]:
@@ -222,10 +255,24 @@ def _printable(value: object) -> tuple[str, str]:
     if type(value) is str:
         return "string", value
     if type(value) is int:
+        if not -(2**63) <= value < 2**63:
+            raise ValueError("a number beyond 63 bits is printed in another way")
         return "int64", str(value)
     if type(value) is float:
-        return "float64", repr(value)
+        return "float64", _shortest(value)
     return "string", "".join(_written(value, 0))
+
+
+def _shortest(number: float) -> str:
+    """As Go prints a double by default: with an exponent below 1e-4 and from 1e6 on."""
+    sign, digits, power = Decimal(repr(number)).normalize().as_tuple()
+    assert isinstance(power, int)
+    exponent = len(digits) + power - 1
+    if -4 <= exponent < 6:
+        return repr(number)
+    written = "".join(map(str, digits))
+    fraction = f".{written[1:]}" if len(written) > 1 else ""
+    return f"{'-' if sign else ''}{written[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
 
 
 def _written(value: object, depth: int) -> Iterator[str]:
