@@ -175,10 +175,10 @@ def _compare(case: dict[str, Any], got: Any) -> tuple[str, str]:
     want = case["want_result"]
     if _plain(case["query"]):
         if not want:
-            return ("equal", "") if got == "<undefined>" else ("different", f"{got} where OPA is undefined")
-        if got == "<undefined>":
+            return ("equal", "") if got == [] else ("different", f"{got} where OPA is undefined")
+        if got == []:
             return "different", f"undefined where OPA has {want}"
-        value = next(iter(want[0].values()))
+        got, value = got[0], next(iter(want[0].values()))
         same = _same(got, value) or (case.get("sort_bindings") and _same(_sorted(got), _sorted(value)))
     else:
         same = _same(_sorted(got), _sorted(want))
@@ -193,7 +193,7 @@ def _plain(query: str) -> str:
 def _entry(query: str) -> str:
     path = _plain(query)
     if path:
-        return f"package cordon_case\n\nresult := {path}\n"
+        return f"package cordon_case\n\nresult := [value | value := {path}]\n"
     names = sorted(set(re.findall(r"\b([a-z_]+) ?=(?!=)|= ([a-z_]+)\b|, ([a-z])\)|\[([a-z])\]", query)))
     variables = sorted({name for group in names for name in group if name} - {"data", "input", "true", "false"})
     pairs = ", ".join(f'"{name}": {name}' for name in variables)

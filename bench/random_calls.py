@@ -206,7 +206,12 @@ class Author:
             return [self.text() + self.text(), pick(PATTERNS), pick(["", "x", "$1", "${1}y", "$$", "$1y"])]
         if name == "regex.template_match":
             parts = ["a", "{.*}", "{[0-9]+}", "<a>", "{a{2}}", ".", "{", "}", "{(a)}"]
-            return ["".join(pick(parts) for _ in range(3)), pick(["a.a", "a7.", "aaa", "<a>a"]), "{", pick(["}", "}", "{"])]
+            return [
+                "".join(pick(parts) for _ in range(3)),
+                pick(["a.a", "a7.", "aaa", "<a>a"]),
+                "{",
+                pick(["}", "}", "{"]),
+            ]
         if name == "strings.render_template":
             parts = ["{{.a}}", "{{ .b }}", "{{.c.d}}", "x", "{", "}", "{{.é}}", "{{/* */}}"]
             return ["".join(pick(parts) for _ in range(3)), {"a": self.value(0), "b": pick(["é<", 1, True, "x"])}]
@@ -230,7 +235,10 @@ class Author:
             return [pick([document, [document, 1]]), [self._patch() for _ in range(self.rnd.randrange(1, 4))]]
         if name == "json.marshal_with_options":
             choices = {"pretty": pick([True, False]), "indent": pick(["", "  ", "é"]), "prefix": pick(["", "> "])}
-            return [self.value(), {key: choices[key] for key in self.rnd.sample(sorted(choices), self.rnd.randrange(4))}]
+            return [
+                self.value(),
+                {key: choices[key] for key in self.rnd.sample(sorted(choices), self.rnd.randrange(4))},
+            ]
         if name == "object.subset":
             whole = self.value()
             return [whole, pick([whole, self.value(), {}, [], _Set()])]
@@ -279,7 +287,10 @@ class Author:
         if name.startswith("time.") and name != "time.parse_rfc3339_ns":
             return [pick(MOMENTS), pick(MOMENTS)]
         if name.startswith("bits."):
-            return [pick([0, 1, 255, -8, 2**40, *LARGE]), pick([0, 1, 3, 12, -1, 60, *(() if name.endswith("sh") else LARGE)])]
+            return [
+                pick([0, 1, 255, -8, 2**40, *LARGE]),
+                pick([0, 1, 3, 12, -1, 60, *(() if name.endswith("sh") else LARGE)]),
+            ]
         if name in ("abs", "ceil", "floor", "round"):
             return [pick([*NUMBERS, round(rnd.uniform(-3, 3), 6)])]
         if name == "format_int":

@@ -9,7 +9,21 @@ from typing import Final
 
 from regorus import Engine
 
-from policies.rego import cidrs, documents, network, patches, regexes, signing, templates, tokens, units, uris, uuids, values
+from policies.rego import (
+    cidrs,
+    documents,
+    entries,
+    network,
+    patches,
+    regexes,
+    signing,
+    templates,
+    tokens,
+    units,
+    uris,
+    uuids,
+    values,
+)
 from policies.rego import text as texts
 from policies.rego.checks import text
 
@@ -40,6 +54,7 @@ EXACT: Final[dict[str, tuple[int, Callable[..., object]]]] = {
     "ceil": (1, values.ceil),
     "cordon_length": (1, texts.length),
     "cordon_template": (1, values.template),
+    "cordon_tree": (2, entries.tree),
     "crypto.hmac.equal": (2, _hmac_equal),
     "crypto.hmac.md5": (2, _hmac("md5")),
     "crypto.hmac.sha1": (2, _hmac("sha1")),

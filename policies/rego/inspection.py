@@ -13,6 +13,7 @@ from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
 from policies.rego.digits import is_plain
 from policies.rego.extents import called_nodes, is_extent, readable
+from policies.rego.heads import check_heads
 from policies.rego.imports import check_imports
 from policies.rego.mocks import check_mocks, mocks
 from policies.rego.names import Names, in_data, known
@@ -51,7 +52,7 @@ _REGEX_ARGUMENT: Final = {
 
 def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
     """All problems and notes of a bundle, in order of place."""
-    problems = [*check_recursion(names), *_conflicts(names, data)]
+    problems = [*check_recursion(names), *check_heads(names), *_conflicts(names, data)]
     for module in names.modules:
         problems += [*_module(module), *check_negation(module), *check_every(module), *check_imports(names, module)]
         problems += check_safety(names, module)
@@ -119,20 +120,14 @@ def _arguments(rule: Rule) -> list[Node]:
 
 def _head(module: Module, rule: Rule) -> Iterator[Problem]:
     head = rule.node if rule.default else next(iter(rule.node["head"].values()))
-    path = path_of(head["refr"])
-    if None in path[:-1] or (rule.open and (rule.kind in ("Set", "Func"))):
-        message = "a variable in the middle of a rule's head is not evaluated here as OPA does it"
-        yield module.problem(rule.node, "head", message, "put the variable last, or " + OPA_SERVER)
     if any(kind not in _PATTERN for kind, _ in expressions(head.get("args") or [])):
         message = "an argument that is computed in the head is not evaluated here as OPA does it"
         yield module.problem(rule.node, "head", message, "name it by a variable, and compare in the body")
-    if rule.default:
-        if any(
-            kind in ("Var", "Call", "ArrayCompr", "SetCompr", "ObjectCompr")
-            for kind, _ in expressions(rule.node["value"])
-        ):
-            message = "a default that is not a constant is not evaluated here as OPA does it"
-            yield module.problem(rule.node, "default", message, "write the value out")
+    if rule.default and any(
+        kind in ("Var", "Call", "ArrayCompr", "SetCompr", "ObjectCompr") for kind, _ in expressions(rule.node["value"])
+    ):
+        message = "a default that is not a constant is not evaluated here as OPA does it"
+        yield module.problem(rule.node, "default", message, "write the value out")
 
 
 def _number(module: Module, node: Node, unseen: set[int]) -> Iterator[Problem]:

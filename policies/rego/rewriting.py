@@ -13,11 +13,13 @@ from policies.rego.edits import Edit, apply
 from policies.rego.exactly import EXACT_FILE, exact_module, make_exact
 from policies.rego.extents import write_objects
 from policies.rego.functions import give_plain_names
+from policies.rego.heads import plant_trees
 from policies.rego.imports import write_out
 from policies.rego.members import ask_for_members
 from policies.rego.names import Names
 from policies.rego.negation import enclose, take_out
 from policies.rego.outputs import turn_round
+from policies.rego.recursion import check_recursion
 from policies.rego.tree import Module, parse
 
 MAX_REPEATS: Final = 32
@@ -25,6 +27,7 @@ _PASSES: Final[tuple[Callable[[Names, Module], list[Edit]], ...]] = (
     enclose,
     write_out,
     write_objects,
+    plant_trees,
     give_plain_names,
     ask_for_members,
     turn_round,
@@ -38,7 +41,7 @@ def rewrite(modules: Sequence[Module], data: Mapping[str, object]) -> tuple[dict
         modules = _passed(modules, edits_of)
     names = Names(modules)
     texts: dict[str, str] = {}
-    problems: list[Problem] = []
+    problems = check_recursion(names)
     for module in modules:
         texts[module.file], found = make_exact(names, module, data)
         problems += found

@@ -88,7 +88,7 @@ class _Reader:
         for piece, end in self._pieces(at, depth):
             if piece == "}" and not open_braces:
                 return written + "] == []", end
-            open_braces += (piece == "{" or piece.startswith("not") and piece.endswith("{")) - (piece == "}")
+            open_braces += (piece[-1] == "{" and piece[0] in "{n") - (piece == "}")
             written += piece
         raise _Unreadable
 

@@ -13,7 +13,7 @@ _NOTHING: Final = "<no value>"
 
 
 def render_template(template: object, values: object) -> str:
-    """`strings.render_template`: `{{.name}}` becomes a text, a whole number or a boolean; what is not there, <undefined>."""
+    """`strings.render_template`: `{{.name}}` becomes a text, whole number or boolean; missing ones <undefined>."""
     if type(values) is not dict:
         raise TypeError("an object is expected")
     source = text(template)
