@@ -74,6 +74,32 @@ ADDRESSES: Final = (
     *("http://[::1]:80/", "http://h:port/", "http://h h/", "http://a/%zz", "?q", "#f", "", "http://é.example/", "x y"),
     *("http://h/a?b=%zz", ":x", "1a:b", "file:///etc", "http://[::ffff:1.2.3.4]/", "http://h/(a)/!b", "http:/x", "*"),
 )
+DURATIONS: Final = (
+    "1h",
+    "-1h30m",
+    "1.5s",
+    "100ms",
+    "0",
+    "+2us",
+    "1.0000000001s",
+    "3",
+    "9µs",
+    ".5s",
+    "2562048h",
+    "1d",
+    "1h-1m",
+    "",
+)
+TIMES: Final = (
+    "2023-01-02",
+    "2023-02-30",
+    "1677-09-21",
+    "2023-01-02 03:04:05",
+    "2023-01-02T03:04:05+01:00",
+    "2300-01-01",
+    "x",
+)
+LAYOUTS: Final = ("2006-01-02", "2006-01-02 15:04:05", "RFC3339", "2006-01-02T15:04:05Z07:00", "Jan 2")
 IDS: Final = (
     *(
         "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
@@ -230,6 +256,11 @@ class Author:
         if name.startswith("json.") and name[5:] in ("remove", "filter"):
             paths = [pick([*PATHS, ["a", "b"], ["b", "1"]]) for _ in range(self.rnd.randrange(4))]
             return [{key: self.value() for key in self.rnd.sample("abcx", 3)}, paths]
+        if name == "json.verify_schema":
+            return [self._schema()]
+        if name == "json.match_schema":
+            document = {key: self.value(1) for key in self.rnd.sample("abcx", 2)}
+            return [pick([document, [document], json.dumps(document, default=list)]), self._schema()]
         if name == "json.patch":
             document = {key: self.value() for key in self.rnd.sample("abcx", 3)}
             return [pick([document, [document, 1]]), [self._patch() for _ in range(self.rnd.randrange(1, 4))]]
@@ -245,6 +276,13 @@ class Author:
         if name.startswith("net.cidr_"):
             return self._networks(name)
         return self._by_kind(name)
+
+    def _schema(self, depth: int = 2) -> dict[str, Any]:
+        parts = {"type": self.pick(["object", "object", "array", "integer", "number", "string", "null", "x"])}
+        if depth:
+            parts["properties"] = {key: self._schema(depth - 1) for key in self.rnd.sample("abcx", 2)}
+            parts |= {"items": self._schema(depth - 1), "required": self.rnd.sample("abcx", self.rnd.randrange(2))}
+        return {key: parts[key] for key in self.rnd.sample(sorted(parts), self.rnd.randrange(len(parts) + 1))}
 
     def _patch(self) -> dict[str, Any]:
         pick = self.pick
@@ -282,6 +320,10 @@ class Author:
         if name.startswith("numbers."):
             base = pick([0, 0, 0, 2**53, 2**63 - 9, -(2**63) + 9])
             return [base + rnd.randrange(-5, 9), base + rnd.randrange(-5, 9), pick([1, 2, 0, -1, *LARGE])]
+        if name == "time.parse_duration_ns":
+            return [pick(DURATIONS)]
+        if name == "time.parse_ns":
+            return [pick(LAYOUTS), pick(TIMES)]
         if name == "time.add_date":
             return [pick(MOMENTS), *(pick([0, 1, -1, 13]) for _ in range(3))]
         if name.startswith("time.") and name != "time.parse_rfc3339_ns":

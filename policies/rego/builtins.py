@@ -85,7 +85,6 @@ _REMEDIES: Final = {
     "trace": "remove it",
     "http.send": "put what the policy needs into data.json, or " + OPA_SERVER,
     "time.format": "compare time.date or time.clock, or " + OPA_SERVER,
-    "time.parse_ns": "use time.parse_rfc3339_ns, or " + OPA_SERVER,
 }
 
 

@@ -24,7 +24,9 @@ Bound = Literal["small", "large", ""]
 """What is known of a number: whole and within 2^52, whole and within 2^63, or nothing."""
 
 _SMALL: Final = frozenset({"count", "indexof", "strings.count", "floor", "ceil"})
-_LARGE: Final = frozenset({"time.now_ns", "time.parse_rfc3339_ns", "time.add_date", "sum", "product", "round"})
+_LARGE: Final = frozenset(
+    {"time.now_ns", "time.parse_ns", "time.parse_rfc3339_ns", "time.add_date", "sum", "product", "round"}
+)
 _ROUNDING: Final = frozenset({"floor", "ceil", "round"})
 _GUARDED: Final = {"object.subset": "subset", "product": "multiplied", "sum": "total", "uuid.parse": "parsed_uuid"}
 _COUNTED: Final = _ROUNDING | {"count"} | _GUARDED.keys()

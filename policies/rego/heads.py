@@ -58,9 +58,7 @@ def check_heads(names: Names) -> Iterator[Problem]:
         for module, rule in rules:
             plain = not rule.default and not rule.function and len(rule.node["bodies"]) < 2
             if not (plain and alone and free and not inside and _fits(module)):
-                message = (
-                    f"{'.'.join(root)} has variables in the middle of heads, and rules that do not go with them"
-                )
+                message = f"{'.'.join(root)} has variables in the middle of heads, and rules that do not go with them"
                 yield module.problem(rule.node, "head", message, "put the variable last, or " + OPA_SERVER)
 
 
