@@ -62,3 +62,54 @@ ordered(x) := x if {
 		not is_set(part)
 	}
 } else := to_number("a set in a comparison of order")
+
+scalar(x) if {
+	not is_set(x)
+	not is_array(x)
+	not is_object(x)
+}
+
+compared(xs) := xs if {
+	every x in xs {
+		scalar(x)
+	}
+} else := xs if {
+	unmixed([part | some x in xs; walk(x, part)])
+} else := to_number("sets beside objects, in the order of things")
+
+iterated(xs) := xs if {
+	not is_set(xs)
+	not is_object(xs)
+} else := xs if {
+	is_set(xs)
+	compared(xs) == xs
+} else := xs if {
+	keys := [key | some key, _ in xs]
+	compared(keys) == keys
+}
+
+unmixed(parts) if {
+	every part in parts {
+		not is_object(part[1])
+	}
+} else if {
+	every part in parts {
+		of_scalars(part[1])
+	}
+	{part[0] | some part in parts; is_set(part[1])} & {part[0] | some part in parts; is_object(part[1])} == set()
+}
+
+of_scalars(x) if {
+	not is_object(x)
+	not is_set(x)
+} else if {
+	is_object(x)
+	every key, _ in x {
+		scalar(key)
+	}
+} else if {
+	is_set(x)
+	every each in x {
+		scalar(each)
+	}
+}

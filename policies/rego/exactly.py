@@ -29,7 +29,8 @@ _LARGE: Final = frozenset(
 )
 _ROUNDING: Final = frozenset({"floor", "ceil", "round"})
 _GUARDED: Final = {"object.subset": "subset", "product": "multiplied", "sum": "total", "uuid.parse": "parsed_uuid"}
-_COUNTED: Final = _ROUNDING | {"count"} | _GUARDED.keys()
+_ORDERED: Final = frozenset({"max", "min", "sort"})
+_COUNTED: Final = _ROUNDING | _ORDERED | {"count"} | _GUARDED.keys()
 _COLLECTIONS: Final = frozenset({"Array", "Set", "Object", "ArrayCompr", "SetCompr", "ObjectCompr", "BinExpr"})
 _SCALARS: Final = frozenset({"ArithExpr", "Bool", "BoolExpr", "Null", "Number", "RawString", "String"})
 _GIVES_SCALAR: Final = _SMALL | _LARGE | {"format_int", "lower", "sprintf", "type_name", "upper"}
@@ -55,6 +56,9 @@ _GIVES_COLLECTION: Final = frozenset(
         "split",
         "union",
     }
+)
+_GIVES_TEXTS: Final = frozenset(
+    {"indexof_n", "numbers.range", "numbers.range_step", "regex.find_n", "regex.split", "split", "strings.split_n"}
 )
 _INPUT_NUMBERS: Final = frozenset(
     {
@@ -94,6 +98,8 @@ def make_exact(names: Names, module: Module, data: Mapping[str, object]) -> tupl
             work.call(node)
         elif kind == "BoolExpr" and node["op"] not in ("Eq", "Ne"):
             work.order(node)
+        elif kind == "ArrayCompr":
+            work.iteration(node)
     return apply(module.text, work.edits), work.problems
 
 
@@ -103,6 +109,7 @@ class _Rewriter:
         self._mocked = mocked_builtins(names)
         self.edits: list[Edit] = []
         self._rounded: set[int] = set()
+        self._iterated: set[int] = set()
         self.problems: list[Problem] = []
 
     def arithmetic(self, node: Node) -> None:
@@ -140,6 +147,26 @@ class _Rewriter:
             for side in (node["lhs"], node["rhs"]):
                 self._guard(next(iter(side.values())), "ordered")
 
+    def iteration(self, node: Node) -> None:
+        """The order in which sets and objects are gone through shows in an array that is made by it."""
+        for kind, part in expressions(node):
+            if kind == "SomeIn":
+                self._in_order(part["collection"])
+            elif kind == "RefBrack" and "Var" in part["index"]:
+                self._in_order(part["refr"])
+            elif kind == "Call" and self._names.called(self._module, part) == (None, "walk"):
+                self._in_order(part["params"][0])
+
+    def _in_order(self, expression: Node) -> None:
+        kind, node = next(iter(expression.items()))
+        path = self._names.resolve(self._module, path_of(expression))
+        function, name = self._names.called(self._module, node) if kind == "Call" else (None, "")
+        plain = function is None and name in _GIVES_TEXTS - self._mocked
+        known = kind in ("Array", "ArrayCompr") or any(True for _ in self._constants(path))
+        if not (plain or known or path[:1] == ("input",) or id(node) in self._iterated):
+            self._iterated.add(id(node))
+            self._guard(node, "iterated")
+
     def call(self, node: Node) -> None:
         """Guard counting and adding up; see that a quotient about to be rounded may be a fraction."""
         function, name = self._names.called(self._module, node)
@@ -156,8 +183,17 @@ class _Rewriter:
             self._rounded.add(id(inner))
         elif name == "count" and not self._is_collection(argument):
             self._rename(node, "size")
+        elif name in _ORDERED and not self._of_scalars(argument):
+            self._guard(inner, "compared")
         elif name in _GUARDED:
             self._rename(node, _GUARDED[name])
+
+    def _of_scalars(self, expression: Node) -> bool:
+        """Whether a collection is certainly one of texts, numbers and the like."""
+        kind, node = next(iter(expression.items()))
+        if kind in ("Array", "Set"):
+            return all(self._is_scalar(each) for each in node["items"])
+        return kind == "Call" and self._names.called(self._module, node)[1] in _GIVES_TEXTS - self._mocked
 
     def _rename(self, node: Node, guard: str) -> None:
         name = next(iter(node["fcn"].values()))["span"]
