@@ -63,9 +63,17 @@ def test_other_rules_go_on_with_such_numbers() -> None:
 
 @pytest.mark.parametrize("literal", ["1.0", "1e3", "1.50e1"])
 def test_a_rule_that_writes_it_so_is_refused_with_what_to_write(literal: str) -> None:
-    admission = examined(request=f'package cordon.request\n\ndecision := {{"allow": input.n < {literal}}}\n')
+    admission = examined(
+        request=f'package cordon.request\n\ndecision := {{"allow": true, "reasons": [json.marshal({literal})]}}\n'
+    )
     assert [problem.code for problem in admission.errors] == ["number"]
     assert "write " in admission.errors[0].remedy
+
+
+@pytest.mark.parametrize("literal", ["1.0", "1e3", "[{1.50e1}]", "9007199254740993", "[18446744073709551615]"])
+def test_a_number_that_is_only_compared_may_be_written_in_any_way(literal: str) -> None:
+    rules = f'package cordon.request\n\ndecision := {{"allow": input.n < {literal}}}\n'
+    assert examined(request=rules).bundle is not None
 
 
 def test_the_bundle_of_plain_numbers_is_admitted() -> None:
