@@ -1,8 +1,9 @@
-"""How the embedded engine fares beside OPA: on OPA's own conformance cases, admission included, and on random calls.
+"""How the embedded engine fares beside OPA: on OPA's own conformance cases, admission included, and by chance.
 
     python bench/conformance.py [FOLDER]        # or CORDON_EVAL_DATA; the cases lie in FOLDER/opa/cases_v1.jsonl
     python bench/conformance.py FOLDER --write  # bench/CONFORMANCE.md
     python bench/conformance.py --calls 200 --seed 1   # so many random calls of each builtin and operator as well
+    python bench/conformance.py --modules 100          # and so many random modules of each kind
 
 Each case becomes a bundle. It is either refused at admission (with a reason), or evaluated and compared with what OPA
 gives. An error where OPA has none denies and is counted apart; "different", "crash" and "hang" must not happen.
@@ -37,8 +38,9 @@ NO_INPUT = "input that is no JSON"
 RESULTS = Path(__file__).resolve().parent / "CONFORMANCE.md"
 HEAD = """# What the embedded policy engine accepts, beside OPA
 
-Written by `python bench/conformance.py FOLDER --calls 200 --write`. "Refused" is a bundle that admission turns away
-with the place and the way out; an error denies. A case whose input is no JSON (sets) cannot be put here.
+Written by `python bench/conformance.py FOLDER --calls 200 --modules 100 --write`. "Refused" is a bundle that admission turns away
+with the place and the way out; an error denies. A case whose input is no
+JSON (sets) cannot be put here.
 """
 
 
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("--show", default="different,crash,hang", help="outcomes whose cases are listed")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("--calls", type=int, default=0, help="random calls of each builtin and operator")
+    parser.add_argument("--modules", type=int, default=0, help="random modules of each kind (random_rules.py)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     file = Path(options.folder or ".") / "opa" / "cases_v1.jsonl"
@@ -58,6 +61,8 @@ def main() -> None:
         print("no conformance cases: give the folder, or set CORDON_EVAL_DATA", file=sys.stderr)
     if options.calls:
         report += _calls(options.calls, options.seed)
+    if options.modules:
+        report += _modules(options.modules, options.seed)
     print("\n".join(report))
     if options.write and report:
         RESULTS.write_text("\n".join([HEAD, *report]) + "\n", encoding="utf-8")
@@ -95,10 +100,25 @@ def _calls(calls: int, seed: int) -> list[str]:
     from tests.support.servers import require_binary
 
     outcome = compare(Path(require_binary("opa")), sources(seed, calls))
+    return _told(outcome, f"## Random calls ({calls} of each builtin and operator, seed {seed})")
+
+
+def _modules(count: int, seed: int) -> list[str]:
+    from bench.random_rules import compare_rules, modules
+    from tests.support.servers import require_binary
+
+    outcome = compare_rules(Path(require_binary("opa")), modules(seed, count))
+    title = (
+        f"## Random modules ({count} each of templates, default functions, `with`, negation, heads, iteration, members)"
+    )
+    return _told(outcome, f"{title[:-1]}; seed {seed})")
+
+
+def _told(outcome: Any, title: str) -> list[str]:
     errors = sum(outcome.errors.values())
-    lines = ["", f"## Random calls ({calls} of each builtin and operator, seed {seed})", ""]
-    lines += [f"{outcome.equal} equal, {errors} an error here, {len(outcome.different)} different."]
-    return [*lines, *(f"- `{source}`: {got} where OPA has {want}" for source, got, want in outcome.different)]
+    said = f"{outcome.equal} equal, {errors} refused or an error, {len(outcome.different)} different."
+    differences = (f"- `{source}`: {got} where OPA has {want}" for source, got, want in outcome.different)
+    return ["", title, "", said, *differences]
 
 
 def _run(cases: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -45,8 +45,8 @@ def parse_duration_ns(value: object) -> int:
 
 
 def _amount(part: re.Match[str]) -> int:
-    unit, fraction = _UNITS[part[3]], part[2] or "0"
-    more, odd = divmod(int(fraction) * unit, 10 ** len(fraction))
+    unit, fraction = _UNITS[part[3]], str(part[2] or "0")
+    more, odd = divmod(int(fraction) * unit, int("1" + "0" * len(fraction)))
     if odd:
         raise ValueError("a duration that is cut")
     return int(part[1]) * unit + more

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from bench.random_calls import compare, sources
+from bench.random_rules import compare_rules, modules
 from tests.support.servers import require_binary
 
 CALLS = 6
@@ -21,6 +22,12 @@ def test_every_builtin_and_operator_is_equal_to_opa_s_or_an_error() -> None:
     outcome = compare(require_binary("opa"), expressions)
     assert outcome.different == []
     assert outcome.equal > len(expressions) / 2
+
+
+def test_random_modules_mean_what_they_mean_to_opa() -> None:
+    outcome = compare_rules(require_binary("opa"), modules(3, 4))
+    assert outcome.different == []
+    assert outcome.equal > 14
 
 
 def test_tokens_are_signed_and_verified_as_opa_does() -> None:
