@@ -14,7 +14,8 @@ from typing import Final, Literal
 
 from policies.errors import Problem
 from policies.rego.edits import Edit, apply
-from policies.rego.mocks import mocked_builtins
+from policies.rego.heads import ENTRIES
+from policies.rego.mocks import mocked_builtins, mocks
 from policies.rego.names import Names
 from policies.rego.tree import Module, Node, Path, expressions, path_of
 
@@ -57,6 +58,8 @@ _GIVES_COLLECTION: Final = frozenset(
         "union",
     }
 )
+_CONSTANTS: Final = frozenset({"Bool", "Null", "Number", "RawString", "String"})
+_JSON: Final = _CONSTANTS | {"Array", "Object"}
 _GIVES_TEXTS: Final = frozenset(
     {"indexof_n", "numbers.range", "numbers.range_step", "regex.find_n", "regex.split", "split", "strings.split_n"}
 )
@@ -110,6 +113,12 @@ class _Rewriter:
         self.edits: list[Edit] = []
         self._rounded: set[int] = set()
         self._iterated: set[int] = set()
+        self._entries = {ENTRIES + tree[-1] for tree in names.rules if (*tree[:-1], ENTRIES + tree[-1]) in names.rules}
+        self._plain_input = not any(
+            path_of(mock["refr"])[:1] == ("input",) and any(kind not in _JSON for kind, _ in expressions(mock["as"]))
+            for each in names.modules
+            for mock in mocks(each)
+        )
         self.problems: list[Problem] = []
 
     def arithmetic(self, node: Node) -> None:
@@ -152,7 +161,7 @@ class _Rewriter:
         for kind, part in expressions(node):
             if kind == "SomeIn":
                 self._in_order(part["collection"])
-            elif kind == "RefBrack" and "Var" in part["index"]:
+            elif kind == "RefBrack" and not part["index"].keys() & _CONSTANTS:
                 self._in_order(part["refr"])
             elif kind == "Call" and self._names.called(self._module, part) == (None, "walk"):
                 self._in_order(part["params"][0])
@@ -163,7 +172,8 @@ class _Rewriter:
         function, name = self._names.called(self._module, node) if kind == "Call" else (None, "")
         plain = function is None and name in _GIVES_TEXTS - self._mocked
         known = kind in ("Array", "ArrayCompr") or any(True for _ in self._constants(path))
-        if not (plain or known or path[:1] == ("input",) or id(node) in self._iterated):
+        known = known or (path[:1] == ("input",) and self._plain_input) or (path[-1:] or ("",))[0] in self._entries
+        if not (plain or known or id(node) in self._iterated):
             self._iterated.add(id(node))
             self._guard(node, "iterated")
 
@@ -173,7 +183,7 @@ class _Rewriter:
         if function is not None or name not in _COUNTED:
             return
         argument = node["params"][0]
-        if name in self._mocked:
+        if name in self._mocked and name not in _ORDERED:
             if not self._is_collection(argument):
                 message = f"{name} is replaced by `with` in this bundle, and cannot be guarded here"
                 self.problems.append(self._module.problem(node, "with", message, "replace another function"))

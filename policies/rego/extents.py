@@ -26,7 +26,7 @@ def called_nodes(module: Module) -> Iterator[Node]:
 
 def is_extent(names: Names, path: tuple[str, ...]) -> bool:
     """Whether a path means no rule, but what lies below it."""
-    return bool(names.below(path)) and path not in names.rules
+    return bool(names.below(path)) and path not in names.rules and not names.in_tree(path)
 
 
 def readable(names: Names, module: Module, written: Path, absolute: Path, data: Mapping[str, object]) -> bool:
@@ -73,9 +73,9 @@ def _object(names: Names, path: tuple[str, ...]) -> str:
     entries = []
     for step in sorted({below[len(path)] for below in names.below(path)}):
         inner, key = (*path, step), json.dumps(step)
-        if inner not in names.rules:
+        if inner not in names.rules and inner not in names.trees:
             entries.append(f"{{{key}: {_object(names, inner)}}}")
-        elif not any(rule.function for _, rule in names.rules[inner]):
+        elif not any(rule.function for _, rule in names.rules.get(inner, ())):
             entries.append(f"{{{key}: cordon_value | cordon_value := {_reference(inner)}}}")
     return f"object.union_n([{', '.join(entries)}])"
 

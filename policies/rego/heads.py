@@ -29,21 +29,10 @@ Root = tuple[str, ...]
 
 def roots(names: Names) -> dict[Root, list[tuple[Module, Rule]]]:
     """By the first name of such heads, with its package: all rules below it."""
-    found = {
-        (*module.package, rule.path[len(module.package)])
-        for module in names.modules
-        for rule in module.rules
-        if _has_middle(rule)
-    }
     return {
         root: [each for path, rules in names.rules.items() if path[: len(root)] == root for each in rules]
-        for root in found
+        for root in names.trees
     }
-
-
-def _has_middle(rule: Rule) -> bool:
-    head = rule.node if rule.default else next(iter(rule.node["head"].values()))
-    return None in path_of(head["refr"])[:-1] or (rule.open and rule.kind in ("Set", "Func"))
 
 
 def check_heads(names: Names) -> Iterator[Problem]:

@@ -25,6 +25,13 @@ class Names:
                 self.rules[rule.path].append((module, rule))
                 for length in range(1, len(rule.path)):
                     self._below[rule.path[:length]].add(rule.path)
+        self.trees = {
+            rule.path[: len(module.package) + 1]
+            for module in modules
+            for rule in module.rules
+            if _has_middle(rule) or (rule.open and self._below.get(rule.path))
+        }
+        """First names of heads with a variable before others: all that lies below one is evaluated together."""
 
     def resolve(self, module: Module, path: Path) -> Path:
         """A reference with its first step made absolute; unchanged where that is a local variable."""
@@ -56,10 +63,23 @@ class Names:
             if static[:length] in self.rules:
                 yield static[:length]
         yield from self._below.get(static, ())
+        for tree in self.trees:
+            if static[: len(tree)] == tree or tree[: len(static)] == static:
+                yield from (each for each in (tree, *self._below.get(tree, ())) if each in self.rules)
+
+    def in_tree(self, path: tuple[str, ...]) -> bool:
+        """Whether a path is one of `trees`, or lies in one."""
+        return any(path[:length] in self.trees for length in range(1, len(path) + 1))
 
     def below(self, path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
         """The paths of the rules that lie below `path`."""
         return self._below.get(path, ())
+
+
+def _has_middle(rule: Rule) -> bool:
+    """Whether a head goes on behind a variable, which the engine does not know (heads.py)."""
+    head = rule.node if rule.default else next(iter(rule.node["head"].values()))
+    return None in path_of(head["refr"])[:-1] or (rule.open and rule.kind in ("Set", "Func"))
 
 
 def known(path: Path) -> tuple[str, ...]:

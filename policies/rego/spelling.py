@@ -67,6 +67,8 @@ class _Reader:
                 written, at = self._template(token["template"][1], at, depth)
             elif token["body"] and self._bodies:
                 written, at = self._body(token["body"], at, depth)
+            elif token["body"]:
+                written, at = "not", token.start() + len("not")
             elif token["step"]:
                 written = f'["{token["field"]}"]'
             elif token["root"]:
