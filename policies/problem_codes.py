@@ -98,9 +98,9 @@ PROBLEMS: Final[Mapping[str, Known]] = {
     ),
     "files": Known("More files than may be tried at once in the playground.", "Leave some out."),
     "format": Known(
-        f"`sprintf` with another verb than `%s`, `%v`, `%d` and `%%`. {_AS_OPA}",
+        f"`sprintf` with a verb that is not evaluated here, such as `%c` or `%t`. {_AS_OPA}",
         "Use `%v`.",
-        'decision := {"allow": sprintf("%x", [10]) == "a"}',
+        'decision := {"allow": sprintf("%c", [65]) == "A"}',
     ),
     "fraction": Known(
         f"Arithmetic on a fraction. {_AS_OPA}",
@@ -113,9 +113,9 @@ PROBLEMS: Final[Mapping[str, Known]] = {
         'decision := {"allow": glob.match("{a,{b,c}}", [], "a")}',
     ),
     "head": Known(
-        f"A rule's head has a variable in its middle, or an argument that is computed. {_AS_OPA}",
+        f"A head has a computed argument, or a variable in its middle beside rules that do not fit. {_AS_OPA}",
         "Put the variable last; name the argument by a variable, and compare in the body.",
-        'decision := {"allow": true}\n\nallowed[x].so := true if some x in ["a"]',
+        'decision := {"allow": f("A")}\n\nf(upper("a")) := true',
     ),
     "hidden": Known(
         "An archive has a hidden file, which OPA would read.",
@@ -124,7 +124,7 @@ PROBLEMS: Final[Mapping[str, Known]] = {
     "import": Known(
         "An import that is not supported, that imports its own package, or a name that an import hides.",
         "Leave the import out, or give it another name by `as`.",
-        'import future.keywords.not\n\ndecision := {"allow": true}',
+        'import data.cordon.request\n\ndecision := {"allow": true}',
     ),
     "keyword": Known(
         "A rule is called like a keyword, and is read in two ways.",
@@ -155,8 +155,8 @@ PROBLEMS: Final[Mapping[str, Known]] = {
     ),
     "number": Known(
         f"A number that cannot be compared exactly, or is written in a way that OPA keeps (1.0, 1e3). {_AS_OPA}",
-        "Keep whole numbers within 2^53, and write them plainly.",
-        'decision := {"allow": input.content.bytes < 9007199254740993}',
+        "Keep whole numbers within 64 bits, and write numbers plainly.",
+        'decision := {"allow": true, "labels": {"share": 1.0}}',
     ),
     "opa": Known(
         "The OPA server does not take the bundle, or holds policies of somebody else.",
@@ -170,7 +170,6 @@ PROBLEMS: Final[Mapping[str, Known]] = {
     "package": Known(
         f"A package is read as a value. {_AS_OPA}",
         "Name the rules one by one.",
-        'decision := {"allow": data.cordon.response[input.call.method] == 1}',
     ),
     "parse": Known(
         "The file is no Rego.",

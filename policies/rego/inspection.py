@@ -57,7 +57,7 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
         problems += [*_module(module), *check_negation(module), *check_every(module), *check_imports(names, module)]
         problems += check_safety(names, module)
         for rule in module.rules:
-            problems += _head(module, rule)
+            problems += [*_head(module, rule), *_empty(module, rule)]
         outputs, moments, unseen = output_calls(names, module), set(_moments(names, module)), set(_unseen(module))
         for kind, node in expressions(module.tree["rules"]):
             if kind == "Call":
@@ -128,6 +128,15 @@ def _head(module: Module, rule: Rule) -> Iterator[Problem]:
     ):
         message = "a default that is not a constant is not evaluated here as OPA does it"
         yield module.problem(rule.node, "default", message, "write the value out")
+
+
+def _empty(module: Module, rule: Rule) -> Iterator[Problem]:
+    """`if {}`, which OPA does not read, and the engine takes as a condition that always holds."""
+    for body in rule.node.get("bodies", ()):
+        for statement in body["query"]["stmts"]:
+            if statement["literal"].get("Expr", {}).get("expr", {}).get("Object", {}).get("fields") == []:
+                message = "a body without a condition always holds"
+                yield module.problem(statement, "parse", message, "write its conditions, or leave it out")
 
 
 def _number(module: Module, node: Node, unseen: set[int]) -> Iterator[Problem]:
@@ -262,8 +271,9 @@ def _references(names: Names, module: Module, data: Mapping[str, object]) -> Ite
         if static == ("data",) or (is_extent(names, static) and not readable(names, module, path, absolute, data)):
             message = f"{'.'.join(static)} is a package; reading it as a value is not evaluated here as OPA does it"
             yield module.problem(node, "package", message, "name the rules one by one, or " + OPA_SERVER)
-        elif any(rule.function for _, rule in names.rules.get(static, ())) and len(static) == len(absolute):
-            yield module.problem(node, "call", f"{'.'.join(static)} is a function", "call it with arguments")
+        for function in names.reached(static):
+            if function == static[: len(function)] and any(rule.function for _, rule in names.rules[function]):
+                yield module.problem(node, "call", f"{'.'.join(function)} is a function", "call it with arguments")
 
 
 def _words(names: Names) -> set[tuple[str, ...]]:

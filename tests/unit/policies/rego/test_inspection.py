@@ -96,3 +96,14 @@ def test_deep_nesting_is_found_without_parsing(bracket: str) -> None:
 def test_brackets_in_texts_and_comments_do_not_nest() -> None:
     opened = "[" * 60
     assert check_brackets("p.rego", f'package p\n# {opened}\nx := "{opened}"\ny := `{opened}`\n') == []
+
+
+@pytest.mark.parametrize("text", ["x if {}", "x if { }", "x := 1 if { input.a } else := 2 if {\n}"])
+def test_a_body_without_a_condition_is_refused(text: str) -> None:
+    assert [each.code for each in problems(text)] == ["parse"]
+
+
+def test_a_function_that_is_read_as_a_value_is_refused_at_any_depth() -> None:
+    assert [each.code for each in problems("f(y) := y\n\nx if not f.a.b")] == ["call"]
+    assert [each.code for each in problems("f(y) := y\n\nx if not f[input.a]")] == ["call"]
+    assert [each.code for each in problems("f(y) := y\n\nx if f(1).a")] == []
