@@ -38,7 +38,7 @@ NO_INPUT = "input that is no JSON"
 RESULTS = Path(__file__).resolve().parent / "CONFORMANCE.md"
 HEAD = """# What the embedded policy engine accepts, beside OPA
 
-Written by `python bench/conformance.py FOLDER --calls 200 --modules 100 --write`. "Refused"
+Written by `python bench/conformance.py FOLDER --calls 20 --modules 20 --write`. "Refused"
 is a bundle that admission turns away with the place and the way out; an error denies. A case whose input is no JSON
 (sets) cannot be put here.
 """

@@ -48,7 +48,7 @@ def test_a_plain_bundle_is_admitted() -> None:
         ("input.n == 0.1000000000000000055", "number"),
         ('regex.match("(?=x)", input.x)', "regex"),
         ('regex.match("(a", input.x)', "regex"),
-        ('sprintf("%x", [1]) == "1"', "format"),
+        ('sprintf("%q", [1]) == "1"', "format"),
     ],
 )
 def test_what_would_be_read_otherwise_is_refused_with_its_place(line: str, code: str) -> None:
