@@ -38,12 +38,12 @@ def is_plain(text: str) -> bool:
 
 
 def written_otherwise(document: bytes) -> bool:
-    """Whether JSON text holds a number that is written otherwise than it is kept here."""
+    """Whether JSON text holds a number that is written otherwise than it is kept here, as far as it can be read."""
     if _SUSPECT.search(document) is None:
         return False
     try:
         json.loads(document, parse_int=_check, parse_float=_check, object_pairs_hook=len)
-    except _Otherwise:
+    except (_Otherwise, ValueError, RecursionError):  # what is no JSON is told apart by the engine
         return True
     return False
 

@@ -95,3 +95,8 @@ def test_only_numbers_are_looked_at(document: str, found: bool) -> None:
 
 def test_plain_is_what_is_printed() -> None:
     assert [is_plain(text) for text in ("0", "-1", "0.25", "-0", "1.0", "1e1", "2.5e0")] == [True] * 3 + [False] * 4
+
+
+@pytest.mark.parametrize("junk", [b"0e0x", b"-0 1", b"1.0,", b"[1e3", b"[" * 100_000 + b"1e3"])
+def test_what_is_no_json_is_no_failure_of_its_own(junk: bytes) -> None:
+    assert written_otherwise(junk)
