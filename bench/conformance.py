@@ -214,7 +214,7 @@ def _entry(query: str) -> str:
     path = _plain(query)
     if path:
         return f"package cordon_case\n\nresult := [value | value := {path}]\n"
-    names = sorted(set(re.findall(r"\b([a-z_]+) ?=(?!=)|= ([a-z_]+)\b|, ([a-z])\)|\[([a-z])\]", query)))
+    names = sorted(set(re.findall(r"(?<![.\w])([a-z_]+) ?=(?!=)|= ([a-z_]+)\b|, ([a-z])\)|\[([a-z])\]", query)))
     variables = sorted({name for group in names for name in group if name} - {"data", "input", "true", "false"})
     pairs = ", ".join(f'"{name}": {name}' for name in variables)
     return f"package cordon_case\n\nresult := [b | {query}; b := {{{pairs}}}]\n"
