@@ -15,7 +15,7 @@ from policies.settings import Policy
 from tests.support.policies import MINIMAL, SETTINGS, bundle, examined, write
 
 HEAD = 'package cordon.request\n\ndecision := {"allow": true} if {\n'
-HUGE = "9007199254740993"
+HUGE = "18446744073709551616"
 
 
 def refusal(admission: Admission, code: str) -> Problem:
