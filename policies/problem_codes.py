@@ -189,7 +189,10 @@ PROBLEMS: Final[Mapping[str, Known]] = {
     "rego_version": Known(
         "The manifest says that the Rego is not of version 1.", "Write Rego v1 (`opa fmt --rego-v1`)."
     ),
-    "reserved": Known("The package `cordon_exact` is Cordon's own.", "Rename the package."),
+    "reserved": Known(
+        "The package `cordon_exact`, and what Cordon makes of heads with a variable in the middle, are Cordon's own.",
+        "Do not read, replace or declare what has such a name.",
+    ),
     "revision": Known(
         "The archive in the bundle store is of another revision than was proposed.", "Propose the bundle again."
     ),

@@ -21,12 +21,11 @@ from policies.rego.negation import check_every, check_negation
 from policies.rego.outputs import output_calls
 from policies.rego.recursion import check_recursion, parts
 from policies.rego.regexes import _compiled, plain_glob
+from policies.rego.reserved import check_reserved
 from policies.rego.safety import check_safety
 from policies.rego.spelling import WORD
 from policies.rego.tree import Module, Node, Rule, expressions, path_of, references
 from policies.rego.values import plain_format
-
-RESERVED: Final = ("data", "cordon_exact")
 
 _IMPORTS: Final = frozenset(
     {
@@ -55,7 +54,7 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
     problems = [*check_recursion(names), *check_heads(names), *_conflicts(names, data)]
     for module in names.modules:
         problems += [*_module(module), *check_negation(module), *check_every(module), *check_imports(names, module)]
-        problems += check_safety(names, module)
+        problems += [*check_safety(names, module), *check_reserved(names, module, data)]
         for rule in module.rules:
             problems += [*_head(module, rule), *_empty(module, rule)]
         outputs, moments, unseen = output_calls(names, module), set(_moments(names, module)), set(_unseen(module))
@@ -70,10 +69,6 @@ def inspect(names: Names, data: Mapping[str, object]) -> list[Problem]:
 
 
 def _module(module: Module) -> Iterator[Problem]:
-    if module.package[:2] == RESERVED:
-        yield module.problem(
-            module.tree["package"], "reserved", "the package cordon_exact is Cordon's own", "rename it"
-        )
     if not module.tree.get("rego_v1", True):
         yield module.problem(
             module.tree["package"], "version", "this is Rego v0", "write it in Rego v1 (opa fmt --rego-v1)"
