@@ -25,11 +25,12 @@ def json_patch(document: object, patches: object) -> object:
     root = [copy.deepcopy(distinct(document))]
     room = MAX_ITEMS
     for patch in patches:
-        _apply(root, distinct(patch))
         if isinstance(patch, dict) and patch.get("op") == "copy":
+            # Before it is copied: afterwards, something else may stand there.
             room -= size(_found(root, _path(patch, "from")))
             if room < 0:
                 raise ValueError("too much is copied")
+        _apply(root, distinct(patch))
     return distinct(root[0])
 
 
@@ -62,7 +63,7 @@ def _apply(root: list[Any], patch: object) -> None:
 
 
 def _moved(root: list[Any], source: _Steps, path: _Steps) -> object:
-    if path[: len(source)] == source:
+    if [*map(str, path[: len(source)])] == [*map(str, source)]:
         raise ValueError("nothing is moved into itself")
     return _taken(root, source)
 

@@ -56,3 +56,14 @@ def test_copies_of_copies_are_bounded() -> None:
     double = [{"op": "copy", "from": "/a", "path": f"/a/{place}"} for place in range(200)]
     with pytest.raises(ValueError, match=r"too much|too deeply"):
         json_patch({"a": {}}, double)
+
+
+def test_a_copy_that_shifts_what_it_copies_is_counted_as_well() -> None:
+    double = [{"op": "copy", "from": "/1", "path": "/0"}, {"op": "move", "from": "/0", "path": "/1/-"}]
+    with pytest.raises(ValueError, match="too much"):
+        json_patch(["s", ["b"]], double * 18)
+
+
+def test_nothing_is_moved_into_itself_however_its_place_is_written() -> None:
+    with pytest.raises(ValueError, match="into itself"):
+        json_patch({"a": [1, [2]]}, [{"op": "move", "from": ["a", 0], "path": ["a", "0", "-"]}])
