@@ -7,6 +7,7 @@ keywords, and a document with several errors, whose order is not told, are an er
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import UnionType
 from typing import Any, Final
 
 from policies.rego.checks import MAX_DEPTH, distinct, size, text
@@ -48,10 +49,13 @@ def match_schema(document: object, schema: object) -> list[object]:
 
 
 def _document(value: object) -> Any:
-    """An object or array, or the one that a text holds."""
-    found = json_unmarshal(value) if type(value) is str else distinct(value)
-    if not isinstance(found, dict | list) or size(found) > _MOST_VALUES:
-        raise TypeError("an object or array of bounded size is expected, or a text of one")
+    """An object, or the object or array that a text holds: OPA takes no arrays that are none of a text."""
+    kinds: type | UnionType = dict
+    found = distinct(value)
+    if type(value) is str:
+        kinds, found = dict | list, json_unmarshal(value)
+    if not isinstance(found, kinds) or size(found) > _MOST_VALUES:
+        raise TypeError("an object of bounded size is expected, or a text of one or of an array")
     return found
 
 

@@ -90,3 +90,9 @@ def test_times_and_durations() -> None:
     for layout, time in (("Jan 2", "Jan 3"), ("2006-01-02", "2023-1-2"), ("2006-01-02", "2023-02-30")):
         with pytest.raises(ValueError, match=r"\w"):
             parse_ns(layout, time)
+
+
+def test_an_array_is_matched_in_a_text_only() -> None:
+    assert match_schema("[]", {"type": "array"}) == [True, []]
+    with pytest.raises(TypeError, match="an object of bounded size"):
+        match_schema([], {"properties": {"a": {"type": "string"}}})
