@@ -7,7 +7,8 @@ is never said lets calls through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from policies.errors import Problem
@@ -21,6 +22,7 @@ _NAMED: Final = frozenset({"fcn", "with_mods"})
 """Parts that name functions, which are no variables; what `with` gives is looked at by the engine."""
 _ANY: Final = "_"
 Scope = frozenset[str]
+Variables = tuple[str, ...]
 
 
 def check_safety(names: Names, module: Module) -> Iterator[Problem]:
@@ -36,6 +38,9 @@ class _Safety:
         self._names = names
         self._module = module
         self._outputs = output_calls(names, module)
+        # What was found of a node, by its identity: a body is gone through until nothing more comes of it.
+        self._known: dict[int, Variables] = {}
+        self._known_brackets: dict[int, Sequence[tuple[Variables, Variables]]] = {}
 
     def of_rule(self, rule: Rule) -> Iterator[Problem]:
         head: Node = next(iter(rule.node["head"].values()))
@@ -87,14 +92,16 @@ class _Safety:
 
     def _safe(self, statements: list[Node], outer: Scope) -> Scope:
         """What has a value once all statements of a body hold, in whatever order they are written."""
-        scope, before = outer, None
-        while scope != before:
-            before = scope
-            for statement in statements:
-                scope |= frozenset(self._bound(statement["literal"], scope))
-        return scope
+        scope, before, open_ones = set(outer), -1, statements
+        while len(scope) != before:
+            before = len(scope)
+            for statement in open_ones:
+                scope.update(self._bound(statement["literal"], scope))
+            # From the other end the next time: what is written in either order takes two rounds, not one for each.
+            open_ones = [each for each in reversed(open_ones) if not self._have_values(each["literal"], scope)]
+        return frozenset(scope)
 
-    def _bound(self, literal: Node, scope: Scope) -> Iterator[str]:
+    def _bound(self, literal: Node, scope: AbstractSet[str]) -> Iterator[str]:
         """The variables that a statement gives values to, where those in `scope` have theirs."""
         kind, node = next(iter(literal.items()))
         if kind == "SomeIn":
@@ -117,7 +124,7 @@ class _Safety:
         given = len(call["params"])
         return id(call) in self._outputs or (function is None and given > 0 and ARITY.get(name, given - 1) == given - 1)
 
-    def _unified(self, left: Node, right: Node, scope: Scope, *, one_way: bool) -> Iterator[str]:
+    def _unified(self, left: Node, right: Node, scope: AbstractSet[str], *, one_way: bool) -> Iterator[str]:
         (kind, one), *_ = left.items()
         other = right.get(kind)
         if kind == "Array" and other is not None and len(one["items"]) == len(other["items"]):
@@ -132,30 +139,42 @@ class _Safety:
         elif not one_way and self._have_values(left, scope):
             yield from self._variables(right)
 
-    def _iterated(self, part: object, scope: Scope) -> Iterator[str]:
+    def _iterated(self, part: object, scope: AbstractSet[str]) -> Iterator[str]:
         """The variables by which references go through all there is: `input.roles[i]`."""
-        if isinstance(part, list):
-            for each in part:
-                yield from self._iterated(each, scope)
-        elif isinstance(part, dict):
-            kind, node = next(iter(part.items()), ("", None))
-            if kind in _COMPREHENSIONS or kind == "Every":
-                return
-            if kind == "RefBrack" and isinstance(node, dict) and self._have_values(_base(part), scope):
-                yield from self._variables(list(bracketed(part)))
-            for each in part.values():
-                yield from self._iterated(each, scope)
+        for base, indices in self._brackets(part):
+            if all(name in scope for name in base):
+                yield from indices
 
-    def _have_values(self, part: object, scope: Scope) -> bool:
+    def _brackets(self, part: object) -> Sequence[tuple[Variables, Variables]]:
+        """The references with brackets in a part: the variables of what each begins with, and those in its brackets."""
+        found = self._known_brackets.get(id(part))
+        if found is None:
+            found = tuple(
+                (self._variables(_base(reference)), self._variables(list(bracketed(reference))))
+                for reference in _bracketed_references(part)
+            )
+            if isinstance(part, dict):
+                self._known_brackets[id(part)] = found
+        return found
+
+    def _have_values(self, part: object, scope: AbstractSet[str]) -> bool:
         return all(name in scope for name in self._variables(part))
 
-    def _variables(self, part: object) -> Iterator[str]:
+    def _variables(self, part: object) -> Variables:
         """The local variables below a part, without those that belong to a comprehension or an `every` in it."""
+        found = self._known.get(id(part))
+        if found is None:
+            found = tuple(dict.fromkeys(self._looked_for(part)))
+            if isinstance(part, dict):
+                self._known[id(part)] = found
+        return found
+
+    def _looked_for(self, part: object) -> Iterator[str]:
         for kind, node in _below(part):
             if kind == "Var" and self._is_local(str(node["value"])):
                 yield str(node["value"])
             elif kind == "Every":
-                yield from self._variables(node["domain"])
+                yield from self._looked_for(node["domain"])
 
     def _is_local(self, name: str) -> bool:
         known = name in DOCUMENTS or name in self._module.imports
@@ -175,6 +194,22 @@ def _below(part: object) -> Iterator[tuple[str, Node]]:
                 yield kind, node
             else:
                 stack.extend(each for name, each in reversed(part.items()) if name not in _NAMED)
+
+
+def _bracketed_references(part: object) -> Iterator[Node]:
+    """The references with brackets of a part, those inside of brackets among them."""
+    stack = [part]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            stack.extend(reversed(part))
+        elif isinstance(part, dict):
+            kind, node = next(iter(part.items()), ("", None))
+            if kind in _COMPREHENSIONS or kind == "Every":
+                continue
+            if kind == "RefBrack" and isinstance(node, dict):
+                yield part
+            stack.extend(reversed(part.values()))
 
 
 def _base(reference: Node) -> Node:
