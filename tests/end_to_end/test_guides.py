@@ -119,7 +119,7 @@ def test_a_bundle_is_rolled_out_by_two_people_and_taken_back(rolled_out: list[st
 
 
 def test_a_program_proposes_the_same_bundle(rolled_out: list[str]) -> None:
-    made = json.loads(rolled_out[1])
+    made = json.loads(rolled_out[3])
     first = re.search(r"is a draft of revision ([0-9a-f]{16}), (\d+) tests", rolled_out[0])
     assert first is not None and (made["revision"], str(made["tests"])) == (first[1], first[2])
 

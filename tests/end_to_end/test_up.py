@@ -113,9 +113,9 @@ def test_a_saved_file_is_taken_up_without_dropping_a_call(running: Cordon) -> No
     moved = [{**route, "prefix": "/customers"} if route is crm else route for route in routes]
     with running.client(key) as client:
         assert taken_up(running, client, 1, routes=moved) == {200}
-        assert client.get("/customers/customers").status_code == 200
+        wait_for(lambda: client.get("/customers/customers").status_code == 200)
         assert taken_up(running, client, 2, routes=routes) == {200}
-        assert client.get("/crm/customers").status_code == 200
+        wait_for(lambda: client.get("/crm/customers").status_code == 200)
     assert running.processes()["gateway-0"] == before["gateway-0"]
 
 
