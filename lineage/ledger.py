@@ -30,6 +30,8 @@ _BITE: Final = 500
 """Records that are pruned between two commits."""
 _ATTEMPTS: Final = 20
 """How often an append with control records is tried beside others that change the control state too."""
+_PAUSE_SECONDS: Final = 0.001
+"""More before each try than before the one before, so that a burst of another's changes is outlasted."""
 _LOST: Final = "{} has lost records that were acknowledged; stop and restore it"
 RETRY_SECONDS: Final = 0.05
 """After a failure the store is left alone for this long, and appends fail with the same reason."""
@@ -138,7 +140,8 @@ class Ledger:
         self._mend()
         if not records:
             return self._size, []
-        for _ in range(_ATTEMPTS):
+        for tried in range(_ATTEMPTS):
+            time.sleep(_PAUSE_SECONDS * tried)
             state, positions = self._fold(records, maybe_control)
             change = None
             if positions:
