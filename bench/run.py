@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -78,10 +79,25 @@ def measure(
     return {key: median(measures) for key, measures in runs.items()}, first
 
 
-ELSEWHERE = (
-    "The decision cache and replay are in [POLICY.md](POLICY.md), what the embedded engine accepts beside OPA in "
-    "[CONFORMANCE.md](CONFORMANCE.md)."
-)
+POLICY = ("## The decision cache", "## Replay")
+"""The tables of POLICY.md that belong to the figures of a whole run."""
+
+
+def elsewhere() -> str:
+    """The figures of policy, as `bench.policy` measured them last, and where the rest is."""
+    text = (Path(__file__).parent / "POLICY.md").read_text("utf-8")
+    measured = next(line for line in text.splitlines() if line.startswith("Measured "))
+    tables = [re.findall(r"^\|.*$", text[text.index(heading) :].split("\n## ")[0], re.MULTILINE) for heading in POLICY]
+    return "\n".join(
+        [
+            "## Policy: the decision cache and replay",
+            "",
+            f"From [POLICY.md](POLICY.md). {measured.partition('; processor')[0]}; processor time of one process.",
+            *(line for table in tables for line in ("", *table)),
+            "",
+            "What the embedded engine accepts beside OPA is in [CONFORMANCE.md](CONFORMANCE.md).",
+        ]
+    )
 
 
 def machine(workers: int, seconds: int, repeat: int) -> str:
@@ -144,7 +160,7 @@ def main() -> None:
         where += lengths.told()
         beside = f"\n\n{ratios(results, names)}" if names else ""
         text = f"# Speed\n\n{where}\n\n{absent(missing_peers)}{aims_table(found)}{beside}\n\n{tables(results, first)}\n"
-        text += f"\n{ELSEWHERE}\n"
+        text += f"\n{elsewhere()}\n"
     print(text)
     if not options.no_write:
         RESULTS.write_text(text)
