@@ -31,7 +31,7 @@ _BITE: Final = 500
 _ATTEMPTS: Final = 20
 """How often an append with control records is tried beside others that change the control state too."""
 _PAUSE_SECONDS: Final = 0.001
-"""More before each try than before the one before, so that a burst of another's changes is outlasted."""
+"""More after each try in vain than after the one before, so that a burst of another's changes is outlasted."""
 _LOST: Final = "{} has lost records that were acknowledged; stop and restore it"
 RETRY_SECONDS: Final = 0.05
 """After a failure the store is left alone for this long, and appends fail with the same reason."""
@@ -140,8 +140,7 @@ class Ledger:
         self._mend()
         if not records:
             return self._size, []
-        for tried in range(_ATTEMPTS):
-            time.sleep(_PAUSE_SECONDS * tried)
+        for tried in range(1, _ATTEMPTS + 1):
             state, positions = self._fold(records, maybe_control)
             change = None
             if positions:
@@ -152,6 +151,7 @@ class Ledger:
                 if placed is not None:
                     return placed.size, self._placed(placed, records, state, positions)
                 self._catch_up()
+            time.sleep(_PAUSE_SECONDS * tried)  # only here: an append that nobody disturbs must not yield
         raise LogUnavailable("others change keys and containments at the same time, over and over; try again")
 
     def _fold(self, records: Sequence[bytes], maybe_control: Sequence[int]) -> tuple[ControlState, list[int]]:
