@@ -12,11 +12,11 @@ from typing import Final
 
 from policies.authoring.layout import NEAR
 from policies.errors import Problem
-from policies.rego.extents import called_nodes
-from policies.rego.mocks import mocks
+from policies.rego.extents import named_only
+from policies.rego.mocks import replaced
 from policies.rego.names import Names, known
 from policies.rego.recursion import parts
-from policies.rego.tree import path_of, references
+from policies.rego.tree import references
 
 CODE: Final = "unknown_data"
 _MOST_NAMED: Final = 12
@@ -27,10 +27,9 @@ Path = tuple[str, ...]
 def unknown_data(names: Names, data: Mapping[str, object], live: Collection[Path]) -> Iterator[Problem]:
     """An error in a rule that is evaluated for decisions (`live`), else a warning."""
     steps = _steps(names)
-    mocked = [known(names.resolve(module, path_of(mock["refr"]))) for module in names.modules for mock in mocks(module)]
+    mocked = [known(path) for path in replaced(names)]
     for module in names.modules:
-        ignored = {id(node) for node in called_nodes(module)}
-        ignored |= {id(next(iter(part.values()))) for mock in mocks(module) for part in (mock["refr"], mock["as"])}
+        ignored = named_only(module)
         for rule in module.rules:
             for reference, node in references(parts(rule.node)):
                 path = known(names.resolve(module, reference))

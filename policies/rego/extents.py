@@ -24,6 +24,12 @@ def called_nodes(module: Module) -> Iterator[Node]:
             yield next(iter(node["fcn"].values()))
 
 
+def named_only(module: Module) -> frozenset[int]:
+    """The identities of the references that name a function, or either side of `with`, and read no value."""
+    mocked = (next(iter(part.values())) for mock in mocks(module) for part in (mock["refr"], mock["as"]))
+    return frozenset(id(node) for node in (*called_nodes(module), *mocked))
+
+
 def is_extent(names: Names, path: tuple[str, ...]) -> bool:
     """Whether a path means no rule, but what lies below it."""
     return bool(names.below(path)) and path not in names.rules and not names.in_tree(path)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policies.rego.edits import Edit
-from policies.rego.extents import called_nodes
 from policies.rego.imports import written
 from policies.rego.mocks import mocks
 from policies.rego.names import Names
-from policies.rego.tree import Module, Node, path_of
+from policies.rego.tree import Module, Node, expressions, path_of
 
 
 def give_plain_names(names: Names, module: Module) -> list[Edit]:
@@ -36,16 +35,9 @@ def give_plain_names(names: Names, module: Module) -> list[Edit]:
 
 def _meanings(module: Module) -> Iterator[Node]:
     """Where a function may be meant, as expressions: calls, and both sides of `with`."""
-    called = {id(node) for node in called_nodes(module)}
-    stack: list[object] = [module.tree["rules"]]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(part)
-        elif isinstance(part, dict):
-            if len(part) == 1 and id(next(iter(part.values()))) in called:
-                yield part
-            stack.extend(part.values())
+    for kind, node in expressions(module.tree["rules"]):
+        if kind == "Call":
+            yield node["fcn"]
     for mock in mocks(module):
         yield from (mock["refr"], mock["as"])
 

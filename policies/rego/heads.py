@@ -19,9 +19,9 @@ from typing import Final
 from policies.errors import Problem
 from policies.rego.builtins import OPA_SERVER
 from policies.rego.edits import Edit
-from policies.rego.mocks import mocks
+from policies.rego.mocks import replaced
 from policies.rego.names import Names, known
-from policies.rego.tree import Module, Node, Rule, path_of
+from policies.rego.tree import Module, Node, Rule
 
 ENTRIES: Final = "cordon_entries_"
 Root = tuple[str, ...]
@@ -37,7 +37,7 @@ def roots(names: Names) -> dict[Root, list[tuple[Module, Rule]]]:
 
 def check_heads(names: Names) -> Iterator[Problem]:
     """What cannot be written as entries of a tree."""
-    mocked = [known(names.resolve(module, path_of(mock["refr"]))) for module in names.modules for mock in mocks(module)]
+    mocked = [known(path) for path in replaced(names)]
     for root, rules in roots(names).items():
         alone = all(module.package == root[:-1] for module, _ in rules)
         free = not any(

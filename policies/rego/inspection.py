@@ -12,10 +12,10 @@ from policies.errors import Problem
 from policies.numbers import LARGEST, exact
 from policies.rego.builtins import ARITY, CHANGING, OPA_SERVER, refusal
 from policies.rego.digits import is_plain
-from policies.rego.extents import called_nodes, is_extent, readable
+from policies.rego.extents import is_extent, named_only, readable
 from policies.rego.heads import check_heads
 from policies.rego.imports import check_imports
-from policies.rego.mocks import check_mocks, mocks
+from policies.rego.mocks import check_mocks
 from policies.rego.names import Names, in_data, known
 from policies.rego.negation import check_every, check_negation
 from policies.rego.outputs import output_calls
@@ -251,10 +251,9 @@ def _constant_arguments(module: Module, name: str, parameters: list[Node]) -> It
 
 
 def _references(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:
-    called = {id(node) for node in called_nodes(module)}
-    called |= {id(next(iter(part.values()))) for mock in mocks(module) for part in (mock["refr"], mock["as"])}
+    ignored = named_only(module)
     for path, node in references([parts(rule.node) for rule in module.rules]):
-        if id(node) in called:
+        if id(node) in ignored:
             continue
         absolute = names.resolve(module, path)
         if not absolute or absolute[0] != "data":

@@ -37,10 +37,16 @@ def mocks(module: Module) -> Iterator[Node]:
         yield from statement.get("with_mods", ())
 
 
+def replaced(names: Names) -> list[Path]:
+    """The absolute paths of all that is replaced by `with` in a bundle."""
+    return [names.resolve(module, path_of(mock["refr"])) for module in names.modules for mock in mocks(module)]
+
+
 def mocked_builtins(names: Names) -> frozenset[str]:
     """The builtins that are replaced anywhere, of which nothing can be taken for granted then."""
-    targets = (names.resolve(module, path_of(mock["refr"])) for module in names.modules for mock in mocks(module))
-    return frozenset(".".join(step or "" for step in target) for target in targets if target[:1] not in _DOCUMENTS)
+    return frozenset(
+        ".".join(step or "" for step in target) for target in replaced(names) if target[:1] not in _DOCUMENTS
+    )
 
 
 def check_mocks(names: Names, module: Module, data: Mapping[str, object]) -> Iterator[Problem]:

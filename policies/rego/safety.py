@@ -7,9 +7,9 @@ is never said lets calls through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, NamedTuple
 
 from policies.errors import Problem
 from policies.rego.builtins import ARITY
@@ -18,11 +18,18 @@ from policies.rego.outputs import output_calls
 from policies.rego.tree import Module, Node, Rule, bracketed
 
 _COMPREHENSIONS: Final = frozenset({"ArrayCompr", "SetCompr", "ObjectCompr"})
-_NAMED: Final = frozenset({"fcn", "with_mods"})
-"""Parts that name functions, which are no variables; what `with` gives is looked at by the engine."""
+_CLOSED: Final = _COMPREHENSIONS | {"Every"}
+"""What has variables of its own."""
 _ANY: Final = "_"
 Scope = frozenset[str]
 Variables = tuple[str, ...]
+
+
+class _Seen(NamedTuple):
+    """Local variables outside of what has its own; of each reference with brackets, those of its base and in them."""
+
+    variables: Variables
+    brackets: tuple[tuple[Variables, Variables], ...]
 
 
 def check_safety(names: Names, module: Module) -> Iterator[Problem]:
@@ -38,9 +45,7 @@ class _Safety:
         self._names = names
         self._module = module
         self._outputs = output_calls(names, module)
-        # What was found of a node, by its identity: a body is gone through until nothing more comes of it.
-        self._known: dict[int, Variables] = {}
-        self._known_brackets: dict[int, Sequence[tuple[Variables, Variables]]] = {}
+        self._known: dict[int, _Seen] = {}
 
     def of_rule(self, rule: Rule) -> Iterator[Problem]:
         head: Node = next(iter(rule.node["head"].values()))
@@ -76,7 +81,7 @@ class _Safety:
 
     def _used(self, part: object, scope: Scope) -> Iterator[Problem]:
         """The variables below a part that have no value; comprehensions and `every` have some of their own."""
-        for kind, node in _below(part):
+        for kind, node in _own(part):
             if kind == "Var":
                 name = str(node["value"])
                 if name not in scope and self._is_local(name):
@@ -86,7 +91,7 @@ class _Safety:
                 named = {self._module.source({"span": each}) for each in (node["key"], node["value"]) if each}
                 yield from self._used(node["domain"], scope)
                 yield from self._body(node["query"], [], scope | named)
-            else:
+            elif kind in _COMPREHENSIONS:
                 terms = [each for name, each in node.items() if name in ("term", "key", "value")]
                 yield from self._body(node["query"], terms, scope - {_ANY})
 
@@ -141,48 +146,44 @@ class _Safety:
 
     def _iterated(self, part: object, scope: AbstractSet[str]) -> Iterator[str]:
         """The variables by which references go through all there is: `input.roles[i]`."""
-        for base, indices in self._brackets(part):
+        for base, indices in self._seen(part).brackets:
             if all(name in scope for name in base):
                 yield from indices
 
-    def _brackets(self, part: object) -> Sequence[tuple[Variables, Variables]]:
-        """The references with brackets in a part: the variables of what each begins with, and those in its brackets."""
-        found = self._known_brackets.get(id(part))
-        if found is None:
-            found = tuple(
-                (self._variables(_base(reference)), self._variables(list(bracketed(reference))))
-                for reference in _bracketed_references(part)
-            )
-            if isinstance(part, dict):
-                self._known_brackets[id(part)] = found
-        return found
-
     def _have_values(self, part: object, scope: AbstractSet[str]) -> bool:
-        return all(name in scope for name in self._variables(part))
+        return all(name in scope for name in self._seen(part).variables)
 
     def _variables(self, part: object) -> Variables:
-        """The local variables below a part, without those that belong to a comprehension or an `every` in it."""
+        return self._seen(part).variables
+
+    def _seen(self, part: object) -> _Seen:
+        """What is found in a part; remembered of a node, as a body is gone through until nothing more comes of it."""
         found = self._known.get(id(part))
         if found is None:
-            found = tuple(dict.fromkeys(self._looked_for(part)))
+            found = self._look(part)
             if isinstance(part, dict):
                 self._known[id(part)] = found
         return found
 
-    def _looked_for(self, part: object) -> Iterator[str]:
-        for kind, node in _below(part):
+    def _look(self, part: object) -> _Seen:
+        variables: dict[str, None] = {}
+        brackets = []
+        for kind, node in _own(part):
             if kind == "Var" and self._is_local(str(node["value"])):
-                yield str(node["value"])
+                variables[str(node["value"])] = None
             elif kind == "Every":
-                yield from self._looked_for(node["domain"])
+                variables |= dict.fromkeys(self._variables(node["domain"]))
+            elif kind == "RefBrack":
+                base, indices = _base(node["refr"]), list(bracketed({kind: node}))
+                brackets.append((self._variables(base), self._variables(indices)))
+        return _Seen(tuple(variables), tuple(brackets))
 
     def _is_local(self, name: str) -> bool:
-        known = name in DOCUMENTS or name in self._module.imports
-        return not known and self._names.resolve(self._module, (name,)) == (name,)
+        return name not in DOCUMENTS and self._names.resolve(self._module, (name,)) == (name,)
 
 
-def _below(part: object) -> Iterator[tuple[str, Node]]:
-    """The variables, comprehensions and `every`s of a part, without what is inside of those."""
+def _own(part: object) -> Iterator[tuple[str, Node]]:
+    """The expressions of a part, outermost first: comprehensions and `every`s too, without what is inside of those."""
     stack = [part]
     while stack:
         part = stack.pop()
@@ -190,26 +191,10 @@ def _below(part: object) -> Iterator[tuple[str, Node]]:
             stack.extend(reversed(part))
         elif isinstance(part, dict):
             kind, node = next(iter(part.items()), ("", None))
-            if isinstance(node, dict) and (kind in ("Var", "Every") or kind in _COMPREHENSIONS):
+            if kind[:1].isupper() and isinstance(node, dict):
                 yield kind, node
-            else:
-                stack.extend(each for name, each in reversed(part.items()) if name not in _NAMED)
-
-
-def _bracketed_references(part: object) -> Iterator[Node]:
-    """The references with brackets of a part, those inside of brackets among them."""
-    stack = [part]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, list):
-            stack.extend(reversed(part))
-        elif isinstance(part, dict):
-            kind, node = next(iter(part.items()), ("", None))
-            if kind in _COMPREHENSIONS or kind == "Every":
-                continue
-            if kind == "RefBrack" and isinstance(node, dict):
-                yield part
-            stack.extend(reversed(part.values()))
+            if kind not in _CLOSED:
+                stack.extend(each for name, each in reversed(part.items()) if name != "fcn")
 
 
 def _base(reference: Node) -> Node:
