@@ -9,6 +9,7 @@ from contextlib import closing
 
 from cordon.config import Config
 from cordon.doctor.finding import Finding, fail, ok, warn
+from gateway.policy_server import Asker
 from gateway.settings import Limits
 from gateway.sweep import Sweep
 from gateway.upstream import UpstreamPool
@@ -18,7 +19,7 @@ from lineage.reader import open_reader
 from lineage.state import look_at_state
 from policies.settings import Policy
 from siem.decision_logs.http_sink import HttpSink
-from siem.decision_logs.server_rules import Asker, ServerRules
+from siem.decision_logs.server_rules import ServerRules
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Undelivered
 from siem.decision_logs.standing import Standing, standings

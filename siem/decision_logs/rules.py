@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import orjson
 import structlog
 
+from gateway.policy_server import Asker
 from policies.admission import Admission
 from policies.bundle import Bundle, load_bundle, signature
 from policies.embedded import EmbeddedEngine
@@ -28,7 +29,7 @@ from policies.settings import Policy
 from policies.verdicts import Verdicts
 from siem.decision_logs.event import Event
 from siem.decision_logs.mask import HIDDEN, Mask, MaskError, apply, read_masks
-from siem.decision_logs.server_rules import Asker, ServerRules
+from siem.decision_logs.server_rules import ServerRules
 
 Steps = tuple[str, ...]
 

@@ -6,25 +6,17 @@ list of masks, or that another bundle gave than the one that is meant, erases th
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
 import structlog
 
-from gateway.credentials import CredentialError
-from gateway.policy_server import PolicyServer
-from gateway.settings import Limits
-from gateway.sweep import Sweep
-from gateway.upstream import UpstreamPool
-from lineage.chance import sixteen
+from gateway.policy_server import Asker
 from policies.bundle import Bundle
 from policies.errors import PolicyError
 from policies.opa.wire import (
-    MAX_ANSWER,
     UNDEFINED,
-    Answer,
     Decided,
     Fault,
     ServerError,
@@ -38,8 +30,6 @@ from policies.settings import Policy
 from siem.decision_logs.event import BUNDLES, Event
 from siem.decision_logs.mask import HIDDEN, PARTS, Mask, MaskError, read_masks
 
-SECONDS: Final = 5.0
-"""Longest time that one answer may take."""
 _FOR_NOW: Final = frozenset[Fault]({"connect", "tls", "timeout", "broke_off", "empty"})
 """What may be over with the next try; everything else is an answer."""
 
@@ -48,58 +38,6 @@ _OF_ONE_EVENT: Final = frozenset[Fault]({"timeout", "broke_off"})
 _REFUSALS: Final = frozenset[Fault]({"unauthorized", "status", "redirect"})
 
 _log = structlog.get_logger("cordon.decision_logs")
-
-
-class Asker:
-    """Asks the server from a thread without an event loop: it has one of its own, which runs for each question."""
-
-    def __init__(self, settings: Policy) -> None:
-        self._settings = settings
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._sweep: Sweep | None = None
-        self._pool: UpstreamPool | None = None
-        self._server: PolicyServer | None = None
-
-    def ask(self, target: bytes, body: bytes, read: Callable[[Answer], Decided]) -> Decided:
-        """One answer; ServerError where there is none."""
-        return self._runner.run(self._ask(target, body, read))
-
-    def close(self) -> None:
-        """Close the connections and the loop, in the thread that used them."""
-        if self._pool is not None:
-            self._runner.run(self._close())
-        self._runner.close()
-
-    async def _ask(self, target: bytes, body: bytes, read: Callable[[Answer], Decided]) -> Decided:
-        # The sweep's clock stood still with the loop: it looks first, or deadlines would be counted from then on.
-        await asyncio.sleep(0)
-        once = (b"idempotency-key", sixteen().hex().encode())
-        try:
-            server = self._connected()
-            async with asyncio.timeout(SECONDS):
-                content = (b"content-type", b"application/json")
-                return read(await server.send("POST", target, body, MAX_ANSWER, (content, once)))
-        except TimeoutError:
-            raise ServerError("timeout", f"the OPA server did not answer within {SECONDS:g} s") from None
-        except CredentialError as error:
-            self._server = None
-            raise ServerError("unauthorized", str(error)) from None
-        except ServerError:
-            self._server = None  # the credential may have been renewed since it was read
-            raise
-
-    def _connected(self) -> PolicyServer:
-        if self._sweep is None or self._pool is None:
-            self._sweep = Sweep()
-            self._pool = UpstreamPool(Limits(), self._sweep)
-        if self._server is None:
-            self._server = PolicyServer(self._settings, self._pool)
-        return self._server
-
-    async def _close(self) -> None:
-        if self._pool is not None and self._sweep is not None:
-            await self._pool.close()
-            self._sweep.close()
 
 
 class ServerRules:
