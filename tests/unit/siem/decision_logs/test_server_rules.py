@@ -190,7 +190,7 @@ def test_a_server_that_refuses_cordon_lets_nothing_out(tmp_path: Path, monkeypat
 def test_one_event_that_the_server_comes_to_no_end_with_does_not_hold_up_the_others(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("siem.decision_logs.server_rules.SECONDS", 2.0)
+    monkeypatch.setattr("gateway.policy_server.SECONDS", 2.0)
     endless = "mask contains x if {\n\tsome a in numbers.range(1, input.input.n)\n"
     endless += '\tsome b in numbers.range(1, input.input.n)\n\ta + b < 0\n\tx := "/input/n"\n}\n'
     place.push(OPA_ONLY | {"log.rego": HEAD + endless}, keep=True)
