@@ -28,6 +28,8 @@ def _problems() -> Iterator[tuple[str, str]]:
         yield code, f"**What it means.** {known.meaning}\n\n**What to do.** {known.remedy}{example}"
 
 
+REFUSALS: Final = "Refused calls"
+"""Their codes have pages of their own in the reference."""
 GROUPS: Final[Mapping[str, Group]] = {
     "Errors of commands and of the start": Group(
         "A command ends with one, or Cordon does not start.", dict(_failures())
@@ -37,8 +39,8 @@ GROUPS: Final[Mapping[str, Group]] = {
         "warning or a note does not.",
         dict(_problems()),
     ),
-    "Refused calls": Group(
+    REFUSALS: Group(
         "A client gets one as the answer to its call.",
-        {code: markdown(code).partition("\n")[2].strip().replace("\n## ", "\n### ") for code in refusal_pages()},
+        {code: markdown(code).partition("\n")[2].strip() for code in refusal_pages()},
     ),
 }

@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from cordon.cli import cordon
 from cordon.config import Config
-from cordon.explained import GROUPS
+from cordon.explained import GROUPS, REFUSALS
 from cordon.policy_reference import policy_reference
 from cordon.suggestions import model_in, sections
 from gateway.refusal_codes import CODES, STAGES
@@ -157,7 +157,7 @@ def problems() -> str:
         "have [pages of their own](refusals.md).",
     ]
     for title, group in GROUPS.items():
-        if title != "Refused calls":
+        if title != REFUSALS:
             lines += ["", f"## {title}", "", group.about]
             for code, page in group.pages.items():
                 lines += ["", f"### `{code}`", "", page]

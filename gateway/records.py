@@ -59,9 +59,11 @@ def intent(
         "redacted": dict(facts.redacted),
         "policy": facts.policy,
     }
-    _optional(record, model=model[:MODEL_CHARACTERS], side=side, labels=dict(facts.labels))
-    _optional(record, certificate=_certificate(facts), tenant_policy=facts.tenant_policy)
-    _optional(record, trace=facts.trace, span=facts.span, decided_us=facts.decided_us)
+    _optional(
+        record,
+        model=model[:MODEL_CHARACTERS], side=side, labels=dict(facts.labels), certificate=_certificate(facts),
+        tenant_policy=facts.tenant_policy, trace=facts.trace, span=facts.span, decided_us=facts.decided_us,
+    )  # fmt: skip
     return record
 
 
@@ -103,8 +105,11 @@ def outcome(
         "ms": milliseconds,
         "final": final,
     }
-    _optional(record, model=model, restored=restored, tenant_policy=facts.tenant_policy, side=side)
-    _optional(record, trace=facts.trace, span=facts.span, decided_us=decided_us)
+    _optional(
+        record,
+        model=model, restored=restored, tenant_policy=facts.tenant_policy, side=side,
+        trace=facts.trace, span=facts.span, decided_us=decided_us,
+    )  # fmt: skip
     return record
 
 
@@ -121,8 +126,11 @@ def refused(
         "reasons": _reasons(reasons),
         "findings": _counts(facts.findings),
     }
-    _optional(record, policy=facts.policy, tenant_policy=facts.tenant_policy, trace=facts.trace, span=facts.span)
-    _optional(record, certificate=_certificate(facts), side=side, decided_us=facts.decided_us)
+    _optional(
+        record,
+        policy=facts.policy, tenant_policy=facts.tenant_policy, trace=facts.trace, span=facts.span,
+        certificate=_certificate(facts), side=side, decided_us=facts.decided_us,
+    )  # fmt: skip
     return record
 
 

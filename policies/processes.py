@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from policies.errors import PolicyError
 
@@ -33,8 +37,8 @@ def limit(memory: int, cpu_seconds: int | None = None) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def ask(module: str, request: bytes, seconds: float, doing: str) -> bytes:
-    """What a module prints that reads `request` and is gone after it, with all that it started.
+def ask(module: str, request: Mapping[str, object], seconds: float, doing: str) -> dict[str, Any]:
+    """The JSON object that a module answers `request` with; then it is gone, with all that it started.
 
     PolicyError where `doing` that takes too long, or the process breaks down.
     """
@@ -44,14 +48,15 @@ def ask(module: str, request: bytes, seconds: float, doing: str) -> bytes:
         env=ENVIRONMENT,
     )  # fmt: skip
     try:
-        output, _ = process.communicate(request, seconds)
+        output, _ = process.communicate(json.dumps(request).encode(), seconds)
     except subprocess.TimeoutExpired:
         raise PolicyError(f"{doing} took longer than {seconds:g} s") from None
     finally:
         _end(process)
     if process.returncode != 0:
         raise PolicyError("the policy engine broke down on it, or ran out of memory")
-    return output
+    answer: dict[str, Any] = orjson.loads(output)
+    return answer
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from lineage import actions
 from lineage.actions import Record, Stamp
@@ -68,9 +65,7 @@ def examine(archive: bytes, settings: Policy) -> Proposal:
         "settings": settings.model_dump(mode="json", include=set(_SETTINGS)),
     }
     seconds = TEST_SECONDS + settings.admission_seconds
-    answer: dict[str, Any] = orjson.loads(
-        ask("policies.proposal_worker", json.dumps(request).encode(), seconds, "examining it")
-    )
+    answer = ask("policies.proposal_worker", request, seconds, "examining it")
     if answer["problems"]:
         raise BundleError(Problem(**each) for each in answer["problems"])
     return Proposal(archive, hashlib.sha256(archive).hexdigest(), answer["revision"], answer["tests"])

@@ -6,12 +6,9 @@ memory and time, and its children with it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-
-import orjson
 
 from policies.bundle import DATA_FILES
 from policies.engine import Moment
@@ -44,10 +41,7 @@ def try_out(
         "settings": settings.model_dump(mode="json", include=set(_SETTINGS)),
         "tests": tests,
     }
-    answer: dict[str, Any] = orjson.loads(
-        ask("policies.trial_worker", json.dumps(request).encode(), SECONDS, "trying it out")
-    )
-    return answer
+    return ask("policies.trial_worker", request, SECONDS, "trying it out")
 
 
 def check_names(files: Mapping[str, str]) -> None:

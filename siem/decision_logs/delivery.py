@@ -31,7 +31,7 @@ from policies.opa.wire import ServerError
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Sink, Undelivered
 from siem.decision_logs.source import Batch, Source
-from siem.decision_logs.standing import PREFIX, age_at
+from siem.decision_logs.standing import PREFIX, age_at, cursor_of
 
 DETAIL_CHARACTERS: Final = 300
 _VERSION: Final = 1
@@ -63,7 +63,7 @@ class Cursor:
         """The place and the reason of a loss (empty: none); None for a new destination."""
         with self._engine.connect() as connection:
             row = connection.execute(select(places).where(places.c.name == self.name)).one_or_none()
-        return None if row is None else (row.next_index, str(orjson.loads(row.snapshot).get("lost", "")))
+        return None if row is None else cursor_of(row)
 
     def store(self, place: int, lost: str) -> None:
         """Keep both, durably."""

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from detectors import peek
@@ -62,8 +62,13 @@ def standings(destinations: Sequence[DecisionLog], state: Engine, reader: Reader
 def _cursors(state: Engine) -> dict[str, tuple[int, str]]:
     with suppress(SQLAlchemyError), state.connect() as connection:
         rows = connection.execute(select(places).where(places.c.name.startswith(PREFIX, autoescape=True)))
-        return {row.name: (row.next_index, str(orjson.loads(row.snapshot).get("lost", ""))) for row in rows}
+        return {row.name: cursor_of(row) for row in rows}
     return {}
+
+
+def cursor_of(row: Row[Any]) -> tuple[int, str]:
+    """The place of a destination, and why it loses (empty: it does not), as its row in `places` has them."""
+    return row.next_index, str(orjson.loads(row.snapshot).get("lost", ""))
 
 
 def _standing(settings: DecisionLog, cursor: tuple[int, str] | None, reader: Reader, size: int) -> Standing:
