@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing, suppress
+from functools import cached_property
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -67,8 +68,6 @@ class PastBundles:
         self._config = config
         self._settings = config.policy.model_copy(update={"cache_bytes": CACHE_BYTES})
         self._engines: dict[str, EmbeddedEngine | None] = {}
-        self._configured: Bundle | None = None
-        self._read = False
         with closing(open_reader(config.data_dir, config.database)) as reader:
             self._rolled_out = {each.revision for each in reader.control().rollouts.values()}
 
@@ -85,12 +84,15 @@ class PastBundles:
         if revision in self._rolled_out:
             with suppress(BundleError, SideError):
                 return rolled_out(self._config, revision)
-        if not self._read:
-            self._read = True
-            with suppress(BundleError):
-                self._configured = read_bundle(self._config.policy)
         configured = self._configured
         return configured if configured is not None and configured.revision == revision else None
+
+    @cached_property
+    def _configured(self) -> Bundle | None:
+        """The configured bundle, where it can be read; a server is asked for it once."""
+        with suppress(BundleError):
+            return read_bundle(self._config.policy)
+        return None
 
     def _engine(self, bundle: Bundle) -> EmbeddedEngine | None:
         admission = admit_now(bundle, self._settings)

@@ -38,3 +38,13 @@ def analyst(console: Console, admin: Operator) -> Operator:
 @pytest.fixture(scope="module")
 def viewer(console: Console, admin: Operator) -> Operator:
     return console.signed_in("vic", "viewer")
+
+
+@pytest.fixture(scope="module")
+def author(console: Console, admin: Operator) -> Operator:
+    return console.signed_in("paula", "policy_author")
+
+
+@pytest.fixture(scope="module")
+def approver(console: Console, admin: Operator) -> Operator:
+    return console.signed_in("app", "approver")

@@ -36,11 +36,6 @@ HOSTILE = "<script>alert(1)</script>"
 HTML = {"accept": "text/html"}
 
 
-@pytest.fixture(scope="module")
-def author(console: Console, admin: Operator) -> Operator:
-    return console.signed_in("paula", "policy_author")
-
-
 def text(files: dict[str, str]) -> str:
     return "".join(f"-- {name} --\n{content}\n" for name, content in files.items())
 

@@ -42,16 +42,6 @@ def console():
         yield running
 
 
-@pytest.fixture(scope="module")
-def author(console: Console, admin: Operator) -> Operator:
-    return console.signed_in("paula", "policy_author")
-
-
-@pytest.fixture(scope="module")
-def approver(console: Console, admin: Operator) -> Operator:
-    return console.signed_in("app", "approver")
-
-
 def propose(who: Operator, archive: bytes, *, csrf: str | None = None, **query: str) -> httpx.Response:
     headers = {"content-type": "application/gzip", "x-csrf-token": who.csrf if csrf is None else csrf}
     return who.http.post(ROLLOUTS, content=archive, params=query, headers=headers)

@@ -22,16 +22,6 @@ ROLLOUTS = "/api/v1/policy/rollouts"
 STAMP = Stamp.now("cli-TEST")
 
 
-@pytest.fixture(scope="module")
-def author(console: Console, admin: Operator) -> Operator:
-    return console.signed_in("paula", "policy_author")
-
-
-@pytest.fixture(scope="module")
-def approver(console: Console, admin: Operator) -> Operator:
-    return console.signed_in("app", "approver")
-
-
 @pytest.fixture(autouse=True)
 def emptied(console: Console, admin: Operator):
     """What a test leaves behind is taken away."""
