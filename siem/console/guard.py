@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -35,6 +36,10 @@ PROPOSALS: Final = frozenset({"/policy", "/api/v1/policy/rollouts"})
 """Where archives of bundles are sent to."""
 ROUND_AN_ARCHIVE: Final = 8_192
 """Bytes of the form that an archive comes in."""
+
+DISCARDED: Final = 1 << 20
+"""Bytes behind the limit that are read and thrown away, so that the client gets to see the answer."""
+DISCARD_SECONDS: Final = 2.0
 
 HEADERS: Final = (
     (
@@ -72,7 +77,7 @@ class Guard:
         try:
             self._check_host(scope)
             limit = self._limit_of(scope)
-            self._check_length(scope, limit)
+            await self._check_length(scope, receive, limit)
             await self._app(scope, self._bounded(receive, limit), answer)
         except ConsoleError as error:
             await problem(error)(scope, receive, answer)
@@ -99,9 +104,13 @@ class Guard:
             return max(self._limit, self._archive + ROUND_AN_ARCHIVE)
         return self._limit
 
-    def _check_length(self, scope: Scope, limit: int) -> None:
+    async def _check_length(self, scope: Scope, receive: Receive, limit: int) -> None:
         for name, value in scope["headers"]:
-            if name == b"content-length" and (not value.isdigit() or len(value) > 12 or int(value) > limit):
+            if name == b"content-length" and (not value.isdigit() or len(value) > 12):
+                raise _too_large(limit)
+            if name == b"content-length" and int(value) > limit:
+                if all(other != b"expect" for other, _ in scope["headers"]):  # who asks first sends nothing
+                    await _discard(receive)
                 raise _too_large(limit)
 
     def _bounded(self, receive: Receive, limit: int) -> Receive:
@@ -121,10 +130,24 @@ class Guard:
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if taken > limit:
+                if not whole:
+                    await _discard(receive)
                 raise _too_large(limit)
             return message
 
         return bounded
+
+
+async def _discard(receive: Receive) -> None:
+    """Read some of a body that nobody wants: closed on what was not read, a connection loses the answer with it."""
+    left = DISCARDED
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return
+                left -= len(message["body"])
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 
@@ -130,6 +131,21 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(console, admin):
         headers={"content-type": "application/x-www-form-urlencoded"},
     )
     assert form.status_code == 413
+
+
+def test_who_is_still_sending_when_the_limit_is_known_sees_the_answer(console):
+    host, port = console.url.removeprefix("http://").split(":")
+    head = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(head)
+        assert select.select([connection], [], [], 0.3)[0] == [], "an answer now would be lost with the connection"
+        connection.sendall(b"x" * 900_000)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 413")
+
+
+def test_who_asks_first_is_refused_before_the_body_is_sent(console):
+    head = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 900000\r\n\r\n"
+    assert raw(console, head).startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize("length", [b"99999999999999999999999", b"-1", b"1e3", b"0x10", b"1, 1", b"+5"])
