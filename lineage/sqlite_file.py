@@ -6,10 +6,11 @@ import errno
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lineage.errors import LogUnavailable
 
@@ -43,6 +44,27 @@ _REASONS: Final[Mapping[str, str]] = {
     "SQLITE_CANTOPEN": "the file cannot be opened; check that it is there and its permissions",
     "SQLITE_CONSTRAINT": "an index is taken already; run `cordon log verify`",
 }
+
+
+_WAL_SECONDS: Final = 5.0
+_WAL_PAUSE: Final = 0.01
+
+
+def write_ahead(execute: Callable[[str], Any]) -> None:
+    """Have a file keep a write-ahead log, by what executes a statement on it; `sqlite3.Error` when that fails.
+
+    Processes that open a new file at once wait for each other here: SQLite itself waits for no lock in this step.
+    """
+    end = time.monotonic() + _WAL_SECONDS
+    while True:
+        try:
+            execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+                raise
+            time.sleep(_WAL_PAUSE)
+        else:
+            return
 
 
 @contextmanager
@@ -93,7 +115,7 @@ def create(path: Path) -> None:
     db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     try:
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            db.execute("PRAGMA journal_mode=WAL")
+            write_ahead(db.execute)
             db.execute("PRAGMA synchronous=FULL")
             marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {marks} COMMIT;")

@@ -13,11 +13,11 @@ from typing import Final
 
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
-from lineage.sqlite_file import FAILURES, transaction, unavailable
+from lineage.sqlite_file import FAILURES, transaction, unavailable, write_ahead
 
 # Blobs of some kilobytes: large pages cost a third of the time that pages of 4 KiB do.
 _PRAGMAS: Final = (
-    *("page_size=16384", "journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=2048"),
+    *("page_size=16384", "synchronous=NORMAL", "wal_autocheckpoint=2048"),
     *("secure_delete=ON", "trusted_schema=OFF"),
 )
 _MANY: Final = 500
@@ -42,6 +42,7 @@ class SqliteSide:
             self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}")
+            write_ahead(self._db.execute)
             self._db.executescript(_SCHEMA)
 
     def save(self, blobs: Sequence[tuple[int, bytes]]) -> None:

@@ -1,0 +1,70 @@
+"""Files that several processes open and make at the same moment."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lineage import sqlite_file
+from lineage.sqlite_file import write_ahead
+from lineage.sqlite_side import SqliteSide
+from lineage.state import open_state
+from lineage.tokens import TokenStore
+
+
+def _side(path: Path) -> None:
+    SqliteSide(path).close()
+
+
+def _tokens(path: Path) -> None:
+    TokenStore(path, most=1).close()
+
+
+def _state(path: Path) -> None:
+    open_state(path).dispose()
+
+
+@pytest.mark.parametrize(("opened", "rounds"), [(_side, 60), (_tokens, 60), (_state, 6)])
+def test_all_who_open_a_new_file_at_the_same_moment_get_it(
+    tmp_path: Path, opened: Callable[[Path], None], rounds: int
+) -> None:
+    many = 12
+    for turn in range(rounds):
+        start = threading.Barrier(many)
+
+        def use(path: Path, start: threading.Barrier = start) -> None:
+            start.wait(30)
+            opened(path)
+
+        with ThreadPoolExecutor(many) as pool:
+            for done in [pool.submit(use, tmp_path / f"{turn}.db") for _ in range(many)]:
+                done.result()
+
+
+def test_a_write_ahead_log_waits_for_whoever_has_the_file(tmp_path: Path) -> None:
+    holder = sqlite3.connect(tmp_path / "a.db", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.2, holder.rollback)
+    release.start()
+    with closing(sqlite3.connect(tmp_path / "a.db", timeout=0)) as db:
+        write_ahead(db.execute)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    release.join()
+    holder.close()
+
+
+def test_it_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_WAL_SECONDS", 0.05)
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with (
+            closing(sqlite3.connect(tmp_path / "a.db", timeout=0)) as db,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            write_ahead(db.execute)
