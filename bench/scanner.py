@@ -1,6 +1,6 @@
 """What inspection costs: microseconds for a chat document of about 1 KB, clean and with findings, and for streams.
 
-python bench/scanner.py [repetitions]
+Usage: python -m bench.scanner [repetitions]
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ import sys
 import time
 import timeit
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from functools import partial
 
 import orjson
 
-from gateway.content.answer import AnswerInspector, AnswerPlan, Ask
+from gateway.content.answer import AnswerInspector, AnswerPlan
+from gateway.content.findings import Ask
 from gateway.content.patterns import TYPES, PatternScanner
 from gateway.content.request import read_body
 from gateway.content.walk import Texts
@@ -91,30 +90,21 @@ def main() -> None:
         value = orjson.loads(body)
         content = read_body(b"application/json", b"", body, dialect="openai")
         measure(
-            f"request, {name}: read", lambda b=body: read_body(b"application/json", b"", b, dialect="openai"), len(body)
+            f"request, {name}: read", partial(read_body, b"application/json", b"", body, dialect="openai"), len(body)
         )
-        measure(f"request, {name}: walk and join", lambda v=value: Texts(v), len(body))
-        measure(f"request, {name}: walk and scan", lambda c=content: c.scan(scanner), len(body))
-        measure(f"request, {name}: write with redaction", lambda c=content: c.render(MASK, KEY), len(body))
-        measure(f"text alone, {name}: scan", lambda t=text: scanner.scan(t), len(text))
+        measure(f"request, {name}: walk and join", partial(Texts, value), len(body))
+        measure(f"request, {name}: walk and scan", partial(content.scan, scanner), len(body))
+        measure(f"request, {name}: write with redaction", partial(content.render, MASK, KEY), len(body))
+        measure(f"text alone, {name}: scan", partial(scanner.scan, text), len(text))
         answer = orjson.dumps(
             {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
         )
-        measure(f"answer, {name}", lambda a=answer: inspect(a, "application/json", scanner, 65536), len(answer))
+        measure(f"answer, {name}", partial(inspect, answer, "application/json", scanner, 65536), len(answer))
         events = stream(text)
         count = events.count(b"\n\n")
-        measure(
-            f"stream, {name}: {count} events, a read each",
-            lambda e=events: inspect(e, "text/event-stream", scanner, 200),
-            len(events),
-            20,
-        )
-        measure(
-            f"stream, {name}: {count} events in 8 KB reads",
-            lambda e=events: inspect(e, "text/event-stream", scanner, 8192),
-            len(events),
-            20,
-        )
+        for size, told in ((200, "a read each"), (8192, "in 8 KB reads")):
+            work = partial(inspect, events, "text/event-stream", scanner, size)
+            measure(f"stream, {name}: {count} events, {told}", work, len(events), 20)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from lineage.side import TenantKeys
 from lineage.sqlite_side import SqliteSide
 from lineage.tokens import TokenStore
 from policies.reloading import Reloader
+from policies.rollouts import Rollouts
 
 KEY = b"cordon_bench"
 _WORDS = "please read this paragraph and say in plain words what it means "
@@ -178,12 +179,21 @@ async def run(directory: Path, calls: int, at_once: int, per_read: int, profile:
     pool = UpstreamPool(limits, sweep)
     meter = Meter("bench")
     side = SqliteSide(directory / "side.db")
+    rollouts = Rollouts(
+        reloader,
+        config.policy,
+        run_dir,
+        lambda _: None,
+        meter,
+        on_loaded=lambda *_: None,
+        on_rejected=print,
+    )
     secrets = TenantSecrets(TenantKeys(side, b"m" * 32))
     tokens = TokenStore(directory / "side.db", most=config.gateway.tokens.per_principal)
     services = Services(
         boot="B" * 26,
         log=log,
-        policy=reloader,
+        policy=rollouts,
         pool=pool,
         scanner=PatternScanner(),
         secrets=secrets,

@@ -67,7 +67,10 @@ class AnswerStream:
 
     def abandon(self) -> None:
         """Nobody reads on: the upstream call is cut unless it is over."""
-        if self.upstream is not None and not self._ended and self._error is None:
+        if self._error is not None:
+            # The steps that it was raised through have this stream among their names.
+            self._error.__traceback__ = None
+        elif self.upstream is not None and not self._ended:
             self.upstream.abort()
 
     def on_answer_head(self, status: int, headers: Headers) -> None:

@@ -64,41 +64,54 @@ class UnknownCallers:
         self._since = min(self._since, since)
 
 
+class _Sum(NamedTuple):
+    """Refusals of one caller for one reason: how many, and of the last of them what is recorded."""
+
+    times: int
+    facts: Facts
+    stage: str
+    status: int
+
+
 class KnownCallers:
-    """The refusals of known callers since the last `drain`, by key and reason (a code); there are as many as keys."""
+    """The refusals of known callers since the last `drain`, by key and reason (a code); there are as many as keys.
+
+    No refusal itself is kept: it knows where it was raised, and so the whole call with its content.
+    """
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], tuple[int, Facts, Refusal]] = {}
-        self._owed: dict[tuple[str, str], tuple[int, Facts, Refusal]] = {}
+        self._sums: dict[tuple[str, str], _Sum] = {}
+        self._owed: dict[tuple[str, str], _Sum] = {}
         self._since = time.monotonic()
 
     def is_single(self, facts: Facts, refusal: Refusal) -> bool:
         """Take a refusal in; whether it is to have a record of its own. `facts` has a principal."""
         assert facts.principal is not None
         pair = (facts.principal.key, refusal.code)
-        count, first, _ = self._counts.get(pair, (0, facts, refusal))
-        self._counts[pair] = (count + 1, first, refusal)
+        known = self._sums.get(pair)
+        count, first = (0, facts) if known is None else (known.times, known.facts)
+        self._sums[pair] = _Sum(count + 1, first, refusal.stage, refusal.status)
         return count < SINGLE
 
     def drain(self) -> list[Counted]:
         """One record for each key and reason with refusals beyond `SINGLE` since the last time."""
         now, since = time.monotonic(), self._since
         interval = int((now - since) * 1000)
-        sums, self._owed = self._owed, {}
-        counts, self._counts, self._since = self._counts, {}, now
-        for pair, (count, facts, refusal) in counts.items():
-            if count > SINGLE:
-                owed = sums[pair][0] if pair in sums else 0
-                sums[pair] = (owed + count - SINGLE, facts, refusal)
+        owed, self._owed = self._owed, {}
+        sums, self._sums, self._since = self._sums, {}, now
+        for pair, one in sums.items():
+            if one.times > SINGLE:
+                before = owed[pair].times if pair in owed else 0
+                owed[pair] = one._replace(times=before + one.times - SINGLE)
         return [
             Counted(
-                refused_known(facts, refusal.stage, refusal.status, refusal.code, count, interval),
-                partial(self._give_back, pair, (count, facts, refusal), since),
+                refused_known(one.facts, one.stage, one.status, pair[1], one.times, interval),
+                partial(self._give_back, pair, one, since),
             )
-            for pair, (count, facts, refusal) in sums.items()
+            for pair, one in owed.items()
         ]
 
-    def _give_back(self, pair: tuple[str, str], lost: tuple[int, Facts, Refusal], since: float) -> None:
-        count, facts, refusal = lost
-        self._owed[pair] = ((self._owed[pair][0] if pair in self._owed else 0) + count, facts, refusal)
+    def _give_back(self, pair: tuple[str, str], lost: _Sum, since: float) -> None:
+        owed = self._owed.get(pair)
+        self._owed[pair] = lost._replace(times=lost.times + (0 if owed is None else owed.times))
         self._since = min(self._since, since)

@@ -64,6 +64,7 @@ class Gateway:
             limit = self._admit(call)
         except Refusal as refusal:
             self._refused_early(call, refusal)
+            exchange.context = None
             raise
         self._services.steps.admission.observe(time.perf_counter() - call.began)
         return limit
@@ -162,9 +163,15 @@ class Gateway:
                 raise call.cut
             await self._serve(call)
         except (Exception, asyncio.CancelledError) as error:
-            await self._refuse(call, _why(call, error))
+            why = _why(call, error)
+            # What it came through names the call, and names it in turn.
+            error.__traceback__ = why.__traceback__ = why.__context__ = None
+            await self._refuse(call, why)
         finally:
             self._live.pop(call.id, None)
+            # Else exchange, call and task would name each other, and wait for the garbage collector: that takes long
+            # when it comes, and all calls of the worker wait for it.
+            call.exchange.context = call.task = None
             self._services.meter.inc("cordon_calls_total", (call.facts.route, call.verdict))
             self._services.steps.whole.observe(time.perf_counter() - call.began)
 
