@@ -170,11 +170,14 @@ class Texts:
         """Findings of blocked patterns, each text by itself, with its tokens restored."""
         found: list[Finding] = []
         texts = self._texts
-        if restorer is not None and TOKEN.search(WALL.join(texts)):
+        joined = WALL.join(texts)
+        if restorer is not None and TOKEN.search(joined):
             shown = [_restored(text, place, restorer) for text, place in zip(texts, self._placed(), strict=True)]
-        else:
+            if not guard.occurs(WALL.join(text for text, _ in shown)):
+                return found
+        elif guard.occurs(joined):
             shown = [(text, place[1]) for text, place in zip(texts, self._placed(), strict=True)]
-        if not guard.occurs(WALL.join(text for text, _ in shown)):
+        else:
             return found
         for (text, shift), (path, _, own) in zip(shown, self._placed(), strict=True):
             parts = [(False, text[shift:])] if shift <= len(text) else []
