@@ -8,7 +8,7 @@ clock that is set neither ends it early nor keeps it (see `lineage.clock`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from lineage.clock import Terms
 from lineage.control import Containment, ControlState
@@ -43,5 +43,7 @@ class Isolation:
         """The containment of this endpoint that is in force now."""
         return self._in_force(self._endpoints.get(endpoint, ()))
 
-    def _in_force(self, containments: Iterable[Containment]) -> Containment | None:
+    def _in_force(self, containments: Collection[Containment]) -> Containment | None:
+        if not containments:
+            return None
         return next((held for held in containments if self._terms.in_force(held)), None)

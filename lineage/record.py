@@ -106,6 +106,8 @@ def _check_object(value: Mapping[str, object], depth: int) -> None:
         return
     for key, item in value.items():
         kind = type(item)
+        if kind is str or kind is int:
+            continue
         if kind not in _SCALARS and (item or kind not in _CONTAINERS or depth >= MAX_DEPTH):
             _check_nested(key, item, depth)
 

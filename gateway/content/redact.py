@@ -7,10 +7,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from gateway.content.errors import ContentError
-from gateway.content.scanner import Match
+from gateway.content.scanner import Match, Scanner
 from gateway.content.tokens import RESTORE, Issuer, Restorer, unescaped
 
 MODES: Final = frozenset({"mask", "drop", "hash"})
@@ -19,6 +20,10 @@ MODES: Final = frozenset({"mask", "drop", "hash"})
 UNCHANGEABLE: Final = frozenset({"unreadable", "too_long", "wrong_shape"})
 """Findings that are about content as a whole: there is no span of text that could be replaced."""
 
+LONGEST_MODEL: Final = 128
+"""Characters of a model's name that policy and records are shown."""
+
+_BLOCKED: Final = "blocked_pattern:"
 _QUOTES = re.compile(r'\\.|"', re.DOTALL)
 _NOISE = re.compile(r"[\s.\-()/]+")
 _NUMBERS = frozenset({"phone", "payment_card", "iban", "us_ssn"})
@@ -29,12 +34,14 @@ def check_modes(redact: Mapping[str, str], *, tokens: bool = False) -> None:
 
     `tokens`: whether there is somebody to issue them.
     """
+    if MODES.issuperset(redact.values()) and UNCHANGEABLE.isdisjoint(redact) and _BLOCKED not in "\n".join(redact):
+        return
     for kind, mode in redact.items():
         if mode not in MODES and not (tokens and mode == "tokenise"):
             raise ContentError(
                 "not_enforced", f"redact[{kind!r}] = {mode!r} is not carried out; use one of {', '.join(sorted(MODES))}"
             )
-        if kind in UNCHANGEABLE or kind.startswith("blocked_pattern:"):
+        if kind in UNCHANGEABLE or kind.startswith(_BLOCKED):
             raise ContentError(
                 "not_enforced", f"a finding of type {kind!r} cannot be redacted; allow it or deny the call"
             )
@@ -150,3 +157,16 @@ def number_span(text: str, floor: int, start: int, end: int) -> tuple[int, int]:
 def mask(kind: str) -> str:
     """The constant that stands for a finding of that type, such as `[EMAIL]`."""
     return f"[{kind.upper()}]"
+
+
+def shown_model(model: str, scanner: Scanner) -> str:
+    """The name of a model as policy and records have it: cut, and a mask where something is found in it."""
+    if len(model) > LONGEST_MODEL:
+        return mask("model") if scanner.scan(model) else model[:LONGEST_MODEL]
+    return _shown_model(model, scanner)
+
+
+@lru_cache(maxsize=256)
+def _shown_model(model: str, scanner: Scanner) -> str:
+    """Every answer says its model's name, and there are few."""
+    return mask("model") if scanner.scan(model) else model

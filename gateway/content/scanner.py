@@ -32,6 +32,10 @@ class Scanner(Protocol):
 
     reach: int
 
+    def __hash__(self) -> int:
+        """What was found is remembered by scanner and text, so equal scanners find the same."""
+        ...
+
     def scan(self, text: str, start: int = 0) -> list[Match]:
         """Findings that begin at or after `start`, ordered, without overlaps; text before it is only context."""
         ...

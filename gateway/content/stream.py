@@ -22,7 +22,7 @@ from gateway.content.json_text import Json, dump
 from gateway.content.names import KNOWN
 from gateway.content.order import Held, Order, Queue
 from gateway.content.pieces import BEGUN, GROWING, Key, Piece, Reading, is_json_text
-from gateway.content.redact import Redactor, mask
+from gateway.content.redact import Redactor, shown_model
 from gateway.content.render import render
 from gateway.content.scanner import Match, Scanner
 from gateway.content.template import NUMBER, PADDING, Template, Templates
@@ -188,7 +188,7 @@ class EventMachine:
         for holder in (value, value.get("message"), value.get("response")):
             model = holder.get("model") if isinstance(holder, dict) else None
             if isinstance(model, str):
-                self.model = mask("model") if self._scanner.scan(model) else model[:128]
+                self.model = shown_model(model, self._scanner)
                 return
 
     def _push(self, held: Held, reading: Reading) -> list[tuple[Channel, Queue]]:

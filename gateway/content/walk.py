@@ -88,7 +88,9 @@ class Texts:
                         stack.append((child, (path, key), key, depth + 1))
                         if key == "logprobs":
                             self.logprobs.append(child)
-                    elif child.__class__ is not bool and child and self._leaf(child, (path, key), key, True):
+                    elif kind is bool or (kind is int and -SMALLEST_NUMBER < child < SMALLEST_NUMBER):  # type: ignore[operator]
+                        pass
+                    elif child and self._leaf(child, (path, key), key, True):
                         continue
                     if key not in KNOWN:
                         texts.append(key)

@@ -10,7 +10,7 @@ from gateway.content.channel import Channel
 from gateway.content.dialects import Dialect
 from gateway.content.errors import ContentError
 from gateway.content.json_text import Json, dump, parse_answer
-from gateway.content.redact import mask
+from gateway.content.redact import shown_model
 from gateway.content.walk import Finding, Texts, names_found, replace, shown
 
 
@@ -57,7 +57,7 @@ class Whole:
         value = self._value = parse_answer(raw)
         model = value.get("model") if isinstance(value, dict) else None
         if isinstance(model, str):
-            self.model = mask("model") if self._tools.scanner.scan(model) else model[:128]
+            self.model = shown_model(model, self._tools.scanner)
         texts = Texts(value)
         if logprobs.thin(texts.logprobs):
             texts = Texts(value)
