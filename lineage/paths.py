@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +68,17 @@ def make_private(directory: Path) -> None:
 
 
 def make_private_file(path: Path) -> None:
-    """Make an empty file that only its owner may read, unless there is one; LogUnavailable when that fails."""
+    """Make an empty file that only its owner may read, unless there is one; LogUnavailable when that fails.
+
+    One that is there is not opened: closing it again would take the locks away that this process has on it through
+    other connections. Another process that closes a database last then deletes the write-ahead log which this one
+    still writes to, and what it writes is lost (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
     make_private(path.parent)
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise LogUnavailable(f"{path}: {os.strerror(errno.EISDIR)}") from None
     except OSError as error:
         raise LogUnavailable(f"{path}: {error.strerror}") from error

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.cli import Installation
 from tests.support.gateway import ROOT, Cordon, cordon
+from tests.support.users import ANOTHER, as_user
 
 
 class Past(NamedTuple):
@@ -117,3 +118,33 @@ def test_a_record_without_an_input_cannot_be_explained(past: Past, tmp_path: Pat
         result = installation("policy", "explain", "--index", str(index))
         assert result.code == 1
         assert why in result.err
+
+
+def test_calls_that_two_bundles_decided_are_decided_anew_by_both(tmp_path: Path) -> None:
+    """A tenant has a bundle of its own beside the common one; a candidate takes the place of either."""
+    with cordon() as running:
+        own = tmp_path / "own"
+        shutil.copytree(candidate(tmp_path / "first", module="package cordon.request\n\nmark := 1\n"), own)
+        rollout = running.cli("policy", "propose", str(own), "--tenant", "acme")["rollout"]
+        with as_user(ANOTHER):
+            running.cli("policy", "approve", rollout)
+            running.cli("policy", "stage", rollout, "live")
+        for tenant in ("acme", "globex"):
+            key = {"authorization": f"Bearer {running.key('bot', tenant, 'analyst')}"}
+            assert httpx.get(f"{running.url}/crm/customers/1001", headers=key).status_code == 200
+        both, common = running.records(0, "call.intent")
+        assert (both["tenant"], "tenant_policy" in both) == ("acme", True)
+        assert (common["tenant"], "tenant_policy" in common) == ("globex", False)
+
+        same, other = candidate(tmp_path / "same"), candidate(tmp_path / "other", {"payments": {}})
+        for options, calls, rule in (
+            ([], 2, "grants.route"),
+            (["--own", "--tenant", "acme"], 1, "tenant:grants.route"),
+        ):
+            found = running.cli("policy", "replay", same, *options, "--check")
+            assert (found["calls"], found["replayed"], found["changed"]) == (calls, calls, 0)
+            assert found["not_replayed"] == found["answers_not_replayed"] == {}
+            found = running.cli("policy", "replay", other, *options)
+            refused = found["differences"]["refused"]
+            assert (found["changed"], refused["by_rule"]) == (1, {rule: 1})
+            assert [example["index"] for example in refused["examples"]] == [both["index"]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -68,3 +70,35 @@ def test_it_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             pytest.raises(sqlite3.OperationalError, match="locked"),
         ):
             write_ahead(db.execute)
+
+
+def _open_and_close_elsewhere(path: Path) -> None:
+    """As a command does that uses the file of a Cordon at work: the last who closes it folds the write-ahead log."""
+    code = f"import sqlite3; db = sqlite3.connect({str(path)!r}); db.execute('SELECT * FROM sqlite_master'); db.close()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def _seen_elsewhere(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute(query).fetchall()
+
+
+def test_what_a_process_writes_after_others_came_and_went_is_there_for_all(tmp_path: Path) -> None:
+    """A worker opens two stores on one file; a lock of the first must not go with what opening the second does."""
+    path = tmp_path / "side.db"
+    with closing(SqliteSide(path)) as side, closing(TokenStore(path, most=1)):
+        _open_and_close_elsewhere(path)
+        side.add_wrapped_key("acme", b"wrapped")
+        assert _seen_elsewhere(path, "SELECT tenant FROM tenant_keys") == [("acme",)]
+
+
+def test_the_state_of_a_process_that_opened_it_twice_is_there_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "cordon.db"
+    first = open_state(path)
+    with first.connect() as held:
+        open_state(path).dispose()
+        _open_and_close_elsewhere(path)
+        held.exec_driver_sql("UPDATE soc_term SET term = 7")
+        held.commit()
+        assert _seen_elsewhere(path, "SELECT term FROM soc_term") == [(7,)]
+    first.dispose()
