@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -69,7 +70,10 @@ async def _wrap(
 async def _connect(host: str, port: int) -> socket.socket:
     """A connected socket: the first address to answer wins, each being given a head start (RFC 8305)."""
     loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "its host is no name that can be looked up") from None
     addresses = _interleaved([(info[0], info[4]) for info in infos])[:_ADDRESSES]
     pending: set[asyncio.Task[socket.socket]] = set()
     failure: OSError = OSError("no address")
@@ -86,12 +90,16 @@ async def _connect(host: str, port: int) -> socket.socket:
                     return task.result()
                 if not isinstance(error, OSError):
                     raise error
-                failure = error
+                # Another one that says the same: this one's steps name the task, and it names them.
+                failure = OSError(error.errno, error.strerror or type(error).__name__)
     finally:
         for task in pending:
             task.cancel()
             task.add_done_callback(_discard)
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # it names this step, which would name it
 
 
 def _discard(task: asyncio.Task[socket.socket]) -> None:

@@ -121,7 +121,7 @@ class _Recipe:
         document = self._known.get(key)
         if document is None:
             document = self._write(moment)
-            if len(document) <= _LONGEST_KNOWN:
+            if len(document) <= _LONGEST_KNOWN and _length(key) <= _LONGEST_KNOWN:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
                 self._known[key] = document
@@ -132,6 +132,11 @@ class _Recipe:
         for name, part in self._parts:
             document[name] = {key: make(moment) for key, make in part} if isinstance(part, tuple) else part(moment)
         return orjson.dumps(document)
+
+
+def _length(key: tuple[object, ...]) -> int:
+    """Characters and bytes of what a document is remembered by: of a long query it may show little."""
+    return sum(len(part) for part in key if isinstance(part, str | bytes))
 
 
 class Documents:

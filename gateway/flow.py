@@ -33,6 +33,7 @@ from gateway.records import intent, microseconds, refused
 from gateway.relay import Declined, Relay, undecided
 from gateway.routing import ordered, repeatable, upstream_target
 from gateway.settings import Endpoint
+from gateway.tokens import CallTokens
 from gateway.tracing import continued
 from lineage.clock import Terms, latest
 from lineage.control import ControlState
@@ -66,6 +67,9 @@ class Gateway:
             self._refused_early(call, refusal)
             exchange.context = None
             raise
+        except BaseException:
+            exchange.context = None
+            raise
         self._services.steps.admission.observe(time.perf_counter() - call.began)
         return limit
 
@@ -78,7 +82,9 @@ class Gateway:
     def on_disconnect(self, exchange: Exchange) -> None:
         """The client is gone or the call took too long: whatever still runs for it ends."""
         call: Call | None = exchange.context
-        if call is not None:
+        if call is not None and call.task is None:
+            exchange.context = None  # it went before its whole request was there
+        elif call is not None:
             text = "The client left before the answer's end, or the call took longer than it may."
             self._cut(call, Refusal(499, "client", "client_gone", text))
 
@@ -95,12 +101,18 @@ class Gateway:
             try:
                 self._check_standing(call)
             except Refusal as refusal:
-                self._cut(call, refusal)
+                self._cut(call, refusal.with_traceback(None))
 
     async def settled(self) -> None:
         """Return when no call runs any more: after every connection was closed, for what each has to record."""
         while tasks := [call.task for call in self._live.values() if call.task is not None]:
             await asyncio.wait(tasks)
+
+    def let_go(self) -> None:
+        """Let go of content and keys that are remembered and whose time is over; called now and then."""
+        self._services.secrets.sweep()
+        if self._services.kept is not None:
+            self._services.kept.sweep()
 
     def record_counted(self) -> None:
         """Record the refusals that were only counted since the last time; called now and then."""
@@ -172,6 +184,9 @@ class Gateway:
             # Else exchange, call and task would name each other, and wait for the garbage collector: that takes long
             # when it comes, and all calls of the worker wait for it.
             call.exchange.context = call.task = None
+            tokens: CallTokens | None = getattr(call, "tokens", None)
+            if tokens is not None:
+                tokens.close()
             self._services.meter.inc("cordon_calls_total", (call.facts.route, call.verdict))
             self._services.steps.whole.observe(time.perf_counter() - call.began)
 

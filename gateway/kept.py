@@ -68,6 +68,11 @@ class KeptInputs:
             self._sent.clear()
         self._sent[kept.key] = (kept.digest, time.monotonic() + SHARED_SECONDS, kept.generation)
 
+    def sweep(self) -> None:
+        """Let go of inputs whose time is over; called now and then, for they are content."""
+        now = time.monotonic()
+        self._sent = {key: sent for key, sent in self._sent.items() if sent[1] > now}
+
     def forget(self) -> None:
         """The log did not take a record: nobody knows which blobs it has."""
         self._sent.clear()

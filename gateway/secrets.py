@@ -28,6 +28,10 @@ class Keys(Protocol):
         """The tenant's key, read in a thread; LineageError where it cannot be had."""
         ...
 
+    def sweep(self) -> None:
+        """Let go of keys whose time is over."""
+        ...
+
 
 class Secrets:
     """What the gateway does with one tenant's keys, for one call; the keys themselves go no further.
@@ -80,6 +84,10 @@ class TenantSecrets:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._complaints = Complaints("a tenant's key cannot be read, its calls are refused")
+
+    def sweep(self) -> None:
+        """Let go of keys whose time is over."""
+        self._keys.sweep()
 
     async def of(self, tenant: str) -> Secrets:
         """This tenant's. The loop is never held up: whoever comes while a key is read waits for it by himself.

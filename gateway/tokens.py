@@ -165,6 +165,11 @@ class CallTokens:
             self._counted = count
         return count
 
+    def close(self) -> None:
+        """The call is over: its values are let go of."""
+        self._restorer = self._issuer = None
+        self.scanner = self._plain
+
     async def _keep(self, issuer: Issuer) -> bool:
         """Have the table keep what was issued; whether some tokens are another value's, and were given up."""
         issued = issuer.issued

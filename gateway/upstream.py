@@ -148,6 +148,11 @@ class UpstreamCall:
         except UpstreamError as error:
             self.fail(error)
             return
+        except Exception as error:
+            # Whatever it is, the call must not wait for an answer that never comes.
+            what = type(error).__name__
+            self.fail(UpstreamError("connect", f"endpoint {self.peer.name} cannot be reached: {what}", sent=False))
+            return
         finally:
             self._task = None
         if not connection.send(self):

@@ -234,6 +234,7 @@ class Worker:
             if time.monotonic() - last >= COUNTED_SECONDS:
                 last = time.monotonic()
                 gateway.record_counted()
+                gateway.let_go()
                 if self._rollouts is not None:
                     self._record_shadow(self._rollouts)
 

@@ -11,6 +11,7 @@ the restored log told again.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from typing import Final
 from lineage.actions import IDENTIFIER, Record, Stamp, erase_tenant
 from lineage.control import ControlState
 from lineage.errors import KeyFileError
-from lineage.keys import read_private
+from lineage.keys import read_private, sync_directory
 from lineage.paths import Paths, make_private, make_private_file
 from lineage.reader import LogReader
 from lineage.record import decode
@@ -30,6 +31,8 @@ from lineage.side import SideStore
 from lineage.tokens import Tokens
 
 _STEP: Final = 10_000
+_LARGEST: Final = 64 << 20
+"""Bytes of `keys/erased` that are read: names of a million tenants."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,10 +59,12 @@ def remembered(data_dir: Path) -> dict[str, int]:
 
 def read_erased(path: Path) -> dict[str, int]:
     """Return what such a file holds, wherever it lies; see `remembered`."""
-    if not path.exists():
-        return {}
+    return _parse(path, read_private(path, _LARGEST)) if path.exists() else {}
+
+
+def _parse(path: Path, data: bytes) -> dict[str, int]:
     found: dict[str, int] = {}
-    for number, line in enumerate(read_private(path).split(b"\n")[:-1], 1):
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
         try:
             entry = json.loads(line)
             tenant, at = entry["tenant"], entry["at"]
@@ -72,21 +77,25 @@ def read_erased(path: Path) -> dict[str, int]:
 
 
 def remember(data_dir: Path, tenants: Mapping[str, int]) -> None:
-    """Have `keys/erased` name these tenants too, durably."""
-    missing = {tenant: at for tenant, at in tenants.items() if tenant not in remembered(data_dir)}
-    if not missing:
-        return
+    """Have `keys/erased` name these tenants too, durably; processes that do so at once take turns."""
     path = erased_path(data_dir)
+    if tenants.keys() <= read_erased(path).keys():
+        return
     make_private(path.parent)
     make_private_file(path)
     with path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        data = file.read()
+        known = _parse(path, data)
         # What an erasure that broke off left behind must not swallow the next line.
-        whole = file.read().rpartition(b"\n")
+        whole = data.rpartition(b"\n")
         file.seek(len(whole[0]) + len(whole[1]))
         file.truncate()
-        file.write(b"".join(json.dumps({"tenant": t, "at": at}).encode() + b"\n" for t, at in missing.items()))
+        missing = [{"tenant": tenant, "at": at} for tenant, at in tenants.items() if tenant not in known]
+        file.write(b"".join(json.dumps(each).encode() + b"\n" for each in missing))
         file.flush()
         os.fsync(file.fileno())
+    sync_directory(path.parent)
 
 
 def destroy(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,12 +94,15 @@ def read_master_key(path: Path) -> bytes:
     return key
 
 
-def read_private(path: Path) -> bytes:
-    """Return a secret file's bytes; KeyFileError when anybody but its owner could read or change it."""
+def read_private(path: Path, most: int = 65_536) -> bytes:
+    """Return a secret file's bytes; KeyFileError when others could read it, or it has more than `most` bytes."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise KeyFileError(f"{path} can be read by others: chmod 600 {path}")
-        return file.read(65_536)
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise KeyFileError(f"{path} has more than {most} bytes; restore it from a copy")
+    return data
 
 
 def write_once(path: Path, data: bytes) -> None:
@@ -110,14 +114,18 @@ def write_once(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(temporary, path)
-        except FileExistsError:
-            return
-        parent = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        # Also for who was not first: the first may not have come so far, and this one relies on the file.
+        sync_directory(path.parent)
     finally:
         temporary.unlink()
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory on the disk."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -45,7 +45,11 @@ def writer_lock(data_dir: Path) -> Iterator[IO[bytes]]:
     """Hold the right to write the log; WriterPresent at once when another process holds it."""
     paths = Paths(data_dir)
     make_private_file(paths.lock)
-    with paths.lock.open("ab") as file:
+    try:
+        opened = paths.lock.open("ab")
+    except OSError as error:
+        raise LogUnavailable(f"{paths.lock}: {error.strerror}") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -73,7 +77,7 @@ class Ledger:
         self._last: tuple[int, bytes] | None = None
         self._control = ControlState()
         self._checkpointed = -1
-        self._failure: BaseException | None = None
+        self._failure: str | None = None
         self._retry_at = 0.0
         self.readings = 0
         self._prunable = 0
@@ -267,7 +271,7 @@ class Ledger:
         try:
             yield
         except BaseException as error:
-            self._failure = error
+            self._failure = str(error)  # the error itself knows the records that were to be written
             self._retry_at = time.monotonic() + RETRY_SECONDS
             raise
 
@@ -276,7 +280,7 @@ class Ledger:
         if self._failure is None:
             return
         if time.monotonic() < self._retry_at:
-            raise LogUnavailable(str(self._failure))
+            raise LogUnavailable(self._failure)
         with self._doubt():
             self._store.check()
             try:

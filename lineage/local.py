@@ -58,7 +58,8 @@ class _OwnLog:
         with suppress(LineageError):  # Without a checkpoint the records are in the log all the same.
             self._ledger.checkpoint()
             while self._ledger.prune():
-                pass
+                if self._ledger.untidy:
+                    self._ledger.tidy()
         self.reader.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +77,9 @@ def make_private_file(path: Path) -> None:
     """
     make_private(path.parent)
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        if path.is_dir():
-            raise LogUnavailable(f"{path}: {os.strerror(errno.EISDIR)}") from None
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if not path.is_file():
+            raise OSError(errno.EINVAL, "it is not a file")
     except OSError as error:
         raise LogUnavailable(f"{path}: {error.strerror}") from error

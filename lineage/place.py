@@ -46,7 +46,8 @@ class LogPlace:
         """Say whether there is a log; LogUnavailable when the database does not answer, or the disk."""
         if not self.remote:
             try:
-                return Paths(self.data_dir).log.exists()
+                file = Paths(self.data_dir).log
+                return file.exists() and file.stat().st_size > 0
             except OSError as error:
                 raise LogUnavailable(f"{self.name}: {error.strerror}") from error
         from lineage.postgres_store import log_exists

@@ -77,6 +77,8 @@ class Retention:
         try:
             if self._ledger.prune():
                 self.plan()
+            if self._ledger.untidy:
+                self._ledger.tidy()
         except LineageError as error:
             self._complain("old records could not be deleted: %s", error)
         self._pruned.set(self._ledger.control.pruned)

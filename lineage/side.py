@@ -192,6 +192,13 @@ class TenantKeys:
         self._store.erase_key(tenant)
         self._keep(tenant, None, time.monotonic())
 
+    def sweep(self) -> None:
+        """Let go of keys whose time is over: nobody asks again for that of an erased tenant."""
+        now = time.monotonic()
+        for tenant, known in list(self._known.items()):
+            if known.until <= now:
+                self._known.pop(tenant, None)
+
     def close(self) -> None:
         """Read nothing more; what is being read is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -40,6 +40,7 @@ class SideWriter:
         self._put = 0
         self._done = 0
         self._next_forget = 0.0
+        self._behind = False
         self._store: SideStore | None = None
         self._thread = threading.Thread(target=self._run, name="side-writer", daemon=True)
         self._thread.start()
@@ -71,7 +72,7 @@ class SideWriter:
         """Wait for blobs; return those that are there, about `GROUP` at most, and whether that was the last of them."""
         blobs: Blobs = []
         with suppress(queue.Empty):
-            item = self._queue.get(timeout=FORGET_SECONDS)
+            item = self._queue.get(timeout=0.0 if self._behind else FORGET_SECONDS)
             if item is not None:
                 time.sleep(GATHER_SECONDS)
             while item is not None:
@@ -95,12 +96,13 @@ class SideWriter:
         self._done += sum(len(blob) for _, blob in blobs)
 
     def _forget(self) -> None:
-        if time.monotonic() < self._next_forget:
+        """Delete a portion of what is too old; the next when what has come meanwhile is saved."""
+        if not self._behind and time.monotonic() < self._next_forget:
             return
         self._next_forget = time.monotonic() + FORGET_SECONDS
+        self._behind = False
         try:
-            while self._open().forget(time.time_ns() // 1_000_000 - self._keep_ms):
-                pass
+            self._behind = self._open().forget(time.time_ns() // 1_000_000 - self._keep_ms) > 0
         except LogUnavailable as error:
             log.error("old blobs beside the log could not be deleted: %s", error)
             self._close()

@@ -46,6 +46,8 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 
 
+LONGEST_JOURNAL: Final = f"journal_size_limit={64 << 20}"
+"""The pragma for what a write-ahead log that grew, while somebody read for long, shrinks to afterwards."""
 _WAL_SECONDS: Final = 5.0
 _WAL_PAUSE: Final = 0.01
 
@@ -88,7 +90,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     uri = path.absolute().as_uri()
     try:
-        return _open(uri)
+        return _open(f"{uri}?mode=rw")
     except FAILURES as error:
         wal = path.with_name(path.name + "-wal")
         if probe(path.parent) != "SQLITE_READONLY" or (wal.exists() and wal.stat().st_size):

@@ -13,12 +13,12 @@ from typing import Final
 
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
-from lineage.sqlite_file import FAILURES, transaction, unavailable, write_ahead
+from lineage.sqlite_file import FAILURES, LONGEST_JOURNAL, transaction, unavailable, write_ahead
 
 # Blobs of some kilobytes: large pages cost a third of the time that pages of 4 KiB do.
 _PRAGMAS: Final = (
     *("page_size=16384", "synchronous=NORMAL", "wal_autocheckpoint=2048"),
-    *("secure_delete=ON", "trusted_schema=OFF"),
+    *("secure_delete=ON", "trusted_schema=OFF", LONGEST_JOURNAL),
 )
 _MANY: Final = 500
 """Blobs that one statement reads: some builds of SQLite take no more than 999 values."""

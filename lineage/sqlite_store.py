@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from lineage.control import ControlState, Row, from_rows, is_control
 from lineage.errors import LogUnavailable
 from lineage.paths import make_private_file
-from lineage.sqlite_file import DAMAGED, FAILURES, check_format, connect, create, unavailable
+from lineage.sqlite_file import DAMAGED, FAILURES, LONGEST_JOURNAL, check_format, connect, create, unavailable
 from lineage.store import SEARCH_LIMIT, Change, Pulse
 
 log = logging.getLogger("cordon.lineage.store")
@@ -144,6 +144,7 @@ class SqliteStore(SqliteSource):
                 self._db.execute("PRAGMA query_only=OFF")
                 self._db.execute("PRAGMA secure_delete=ON")  # What is pruned is gone from the file too.
                 self._db.execute("PRAGMA wal_autocheckpoint=0")
+                self._db.execute(f"PRAGMA {LONGEST_JOURNAL}")
                 self._db.execute("PRAGMA busy_timeout=250")
                 self._epoch = 0
                 self.pulse()
@@ -277,7 +278,8 @@ class SqliteStore(SqliteSource):
 
     def _copy_back_beside(self) -> None:
         try:
-            with closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as db:
+            uri = f"{self._path.absolute().as_uri()}?mode=rw"  # A file that was deleted is not to come back empty.
+            with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as db:
                 self._wal_pages = _copy_back(db)
         except FAILURES as error:
             log.warning("%s", unavailable(self._path, error))

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator
 
 from lineage.paths import make_private_file
 from lineage.place import is_postgres
-from lineage.sqlite_file import write_ahead
+from lineage.sqlite_file import LONGEST_JOURNAL, write_ahead
 from lineage.state_upgrade import upgrade
 
 __all__ = ["Text", "insert", "look_at_state", "metadata", "open_state"]
@@ -82,7 +82,7 @@ def _sqlite_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
-        for pragma in ("synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", LONGEST_JOURNAL):
             cursor.execute(f"PRAGMA {pragma}")
         write_ahead(cursor.execute)
         cursor.close()

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from lineage.errors import LineageError
 from lineage.paths import make_private_file
-from lineage.sqlite_file import FAILURES, transaction, unavailable, write_ahead
+from lineage.sqlite_file import FAILURES, LONGEST_JOURNAL, transaction, unavailable, write_ahead
 
 MOST_LOOSE: Final = 1_000
 """Most loose values of a scope: each request of the scope is searched for them."""
@@ -26,7 +26,9 @@ LARGEST_LOOSE: Final = 131_072
 """Most sealed bytes of them: what they are searched with is made anew when there is another one, and takes long."""
 
 _REMEMBERED: Final = 1_000
-_PRAGMAS: Final = (*("page_size=16384", "synchronous=NORMAL", "secure_delete=ON", "trusted_schema=OFF"),)
+_PRAGMAS: Final = (
+    *("page_size=16384", "synchronous=NORMAL", "secure_delete=ON", "trusted_schema=OFF", LONGEST_JOURNAL),
+)
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS tokens (
     scope BLOB NOT NULL, token TEXT NOT NULL, principal TEXT NOT NULL, mark BLOB NOT NULL, loose INTEGER NOT NULL,

@@ -21,7 +21,7 @@ Progress = Callable[[int], object]
 
 _PAGES: Final = 1_000
 """Pages between two notes of progress."""
-LARGEST_KEY: Final = 65_536 * 16
+LARGEST_KEY: Final = 64 << 20
 
 
 @contextmanager
@@ -145,6 +145,8 @@ def copy_keys(source: Path, target: Path) -> None:
         raise BackupError(f"{source} has no log.key: it is no directory of keys")
     for path in names:
         with path.open("rb") as file:
-            data = file.read(LARGEST_KEY)
+            data = file.read(LARGEST_KEY + 1)
+        if len(data) > LARGEST_KEY:
+            raise BackupError(f"{path} has more than {LARGEST_KEY >> 20} MiB: it is no file of keys; move it away")
         with open(os.open(target / path.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(data)

@@ -181,7 +181,8 @@ def _place(config: Config, asked: Asked, work: Path, key: Verifier, since: bytes
     remember(config.data_dir, dict.fromkeys(asked.erased, now))
     if is_postgres(config.database):
         _place_dump(config, work, key, since, progress)
-    for name, path in databases(config).items():
+    # The log last: without it nothing starts, and a restore that broke off is gone on with.
+    for name, path in sorted(databases(config).items(), key=lambda each: each[0] == LOG):
         if (work / name).exists():
             _put(work / name, path)
 

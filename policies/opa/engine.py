@@ -16,6 +16,7 @@ from policies.opa.wire import (
     MAX_ANSWER,
     Answer,
     Decided,
+    Fault,
     ServerError,
     Transport,
     question,
@@ -29,6 +30,7 @@ from policies.settings import Policy
 
 _JSON: Final = (b"content-type", b"application/json")
 _AGAIN: Final = 0.05
+_Fault = tuple[Fault, str]
 
 
 def asks(settings: Policy) -> tuple[tuple[bytes, Callable[[Answer], Decided]], ...]:
@@ -108,7 +110,7 @@ class OpaEngine:
 
     async def _ask(self, request: bool, body: bytes) -> str:
         target, read = self._asks[request]
-        instead: ServerError | None = None
+        instead: _Fault | None = None
         try:
             async with asyncio.timeout(self._deadline):
                 if not self._pushed:
@@ -124,15 +126,15 @@ class OpaEngine:
                     self._link.stale()
                     await self._wait()
         except TimeoutError:
-            late = ServerError("timeout", f"the OPA server did not answer within {self._deadline * 1000:g} ms")
-            raise self._link.count(instead or late) from None
+            late: _Fault = ("timeout", f"the OPA server did not answer within {self._deadline * 1000:g} ms")
+            raise self._link.count(ServerError(*(instead or late))) from None
         except ServerError as error:
             raise self._link.count(error) from None
 
-    def _unfit(self, found: Decided) -> ServerError | None:
+    def _unfit(self, found: Decided) -> _Fault | None:
         """Why this answer must not be decided by; None where the bundle that is meant gave it, or its successor."""
         if not found.mark:
-            return ServerError("empty", "the OPA server does not hold the bundle; Cordon is about to put it there")
+            return "empty", "the OPA server does not hold the bundle; Cordon is about to put it there"
         current = self._link.current
         if found.mark == self._mark.mark:
             self.revision = self._mark.revision
@@ -143,7 +145,7 @@ class OpaEngine:
             self.revision = current.revision
             return None
         shown = found.revision[:16] if found.revision.isalnum() else "unknown"
-        return ServerError("revision", f"the OPA server holds another bundle (revision {shown}) than this Cordon")
+        return "revision", f"the OPA server holds another bundle (revision {shown}) than this Cordon"
 
     async def _wait(self) -> None:
         self._link.changed.clear()

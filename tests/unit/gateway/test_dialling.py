@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,40 @@ def test_the_error_of_a_failed_dial_says_that_nothing_was_sent() -> None:
         assert not error.value.sent
 
     uvloop.run(scenario())
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+def test_a_host_that_is_no_name_is_an_endpoint_that_cannot_be_reached(host: str) -> None:
+    async def scene() -> None:
+        with pytest.raises(UpstreamError, match="cannot be reached: its host is no name") as raised:
+            await dial("e", host, 80, None, 5.0, asyncio.Protocol)
+        assert (raised.value.kind, raised.value.sent) == ("connect", False)
+
+    asyncio.run(scene())
+
+
+def test_a_dial_that_is_refused_leaves_nothing_to_the_collector() -> None:
+    async def refused() -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            with pytest.raises(UpstreamError, match="cannot be reached"):
+                await dial("e", *taken.getsockname(), None, 5.0, asyncio.Protocol)
+
+    async def scene() -> None:
+        await refused()
+        gc.collect()
+        gc.disable()
+        try:
+            before = _frames()
+            for _ in range(3):
+                await refused()
+            await asyncio.sleep(0)
+            assert _frames() == before
+        finally:
+            gc.enable()
+
+    uvloop.run(scene())
+
+
+def _frames() -> int:
+    return sum(isinstance(each, types.FrameType) for each in gc.get_objects())

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.call import Call
 from gateway.exchange import Exchange
+from gateway.tokens import CallTokens
 from tests.support.in_process import (
     ALLOW_ALL,
     STREAM_END,
@@ -62,6 +63,28 @@ async def _unreadable(world: InProcess) -> None:
     writer.close()
 
 
+async def _leaves_before_its_body_is_there(world: InProcess) -> None:
+    body = json.dumps(chat("Hi")).encode()
+    _, writer = await world.send(world.request("/openai/chat/completions", body)[:-5])
+    await asyncio.sleep(0.02)
+    writer.close()
+
+
+async def _malformed_body(world: InProcess) -> None:
+    head = world.request("/openai/chat/completions", method="PUT", extra="transfer-encoding: chunked\r\n")
+    reader, writer = await world.send(head + b"none\r\n")
+    assert (await read_answer(reader)).status == 400
+    writer.close()
+
+
+async def _too_large(world: InProcess) -> None:
+    reader, writer = await world.send(
+        world.request("/openai/chat/completions", method="PUT", extra="content-length: 99999999999\r\n")
+    )
+    assert (await read_answer(reader)).status == 413
+    writer.close()
+
+
 async def _upstream_fails(world: InProcess) -> None:
     async def script(_request: bytes, _send: Callable[[bytes], None]) -> bool:
         return False
@@ -107,6 +130,7 @@ def no_collector() -> Iterator[None]:
     "ending",
     [
         *(_allowed, _redacted, _streamed, _unknown_key, _no_route, _unreadable),
+        *(_leaves_before_its_body_is_there, _malformed_body, _too_large),
         *(_upstream_fails, _client_leaves, _contained),
     ],
 )
@@ -121,6 +145,19 @@ def test_an_ended_call_leaves_nothing_to_the_collector(ending: Ending) -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
+def test_a_call_that_tokenised_lets_go_of_the_values() -> None:
+    async def scene(world: InProcess) -> None:
+        before = _held(CallTokens)
+        for _ in range(3):
+            assert (await world.chat("Write to anna@example.com.")).status == 200
+        async with asyncio.timeout(5):
+            while _held(CallTokens) > before:
+                await asyncio.sleep(0.01)
+
+    play(scene, request_rule('{"allow": true, "redact": {"email": "tokenise"}}'))
+
+
+@pytest.mark.usefixtures("no_collector")
 def test_nor_does_one_that_policy_refuses() -> None:
     async def scene(world: InProcess) -> None:
         before = _held()
@@ -131,8 +168,8 @@ def test_nor_does_one_that_policy_refuses() -> None:
     play(scene, request_rule('{"allow": false}'))
 
 
-def _held() -> int:
-    return sum(isinstance(each, (Call, Exchange)) for each in gc.get_objects())
+def _held(*kinds: type) -> int:
+    return sum(isinstance(each, kinds or (Call, Exchange)) for each in gc.get_objects())
 
 
 async def _given_back(before: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import kept as module
-from gateway.kept import LARGEST, LONGEST_SHARED, MOST_SHARED, NOTHING, Kept, KeptInputs
+from gateway.kept import LARGEST, LONGEST_SHARED, MOST_SHARED, NOTHING, SHARED_SECONDS, Kept, KeptInputs
 from gateway.secrets import Secrets
 from lineage.side import TenantKey, blob_digest, unseal
 
@@ -104,3 +104,17 @@ def test_a_blob_that_an_earlier_connection_took_is_not_named_on_the_next() -> No
     Restarted.generation += 1
     keeper.sent(before)
     assert keeper.keep(ACME, b"{}").blob is not None
+
+
+def test_an_input_whose_time_is_over_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is content, and its tenant may be erased meanwhile."""
+    keeper, now = inputs(), 1_000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    sent(keeper, ACME, b"old")
+    now += SHARED_SECONDS / 2
+    sent(keeper, ACME, b"new")
+    keeper.sweep()
+    assert [document for _, document in keeper._sent] == [b"old", b"new"]
+    now += SHARED_SECONDS / 2
+    keeper.sweep()
+    assert [document for _, document in keeper._sent] == [b"new"]

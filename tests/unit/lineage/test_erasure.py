@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -157,3 +161,32 @@ def test_a_name_that_is_nobodys_has_no_traces(side: SideStore) -> None:
     assert not has_traces("acmee", ControlState(), side, ["acme"])
     side.add_wrapped_key("old", b"x")
     assert has_traces("old", ControlState(), side, ["acme"])
+
+
+def test_many_erased_tenants_are_all_remembered(tmp_path: Path) -> None:
+    many = {f"tenant-{number}": number for number in range(5_000)}
+    remember(tmp_path, many)
+    remember(tmp_path, many)
+    assert remembered(tmp_path) == many
+    assert len(erased_path(tmp_path).read_bytes().splitlines()) == len(many)
+
+
+def test_erasures_at_the_same_moment_are_all_remembered(tmp_path: Path) -> None:
+    remember(tmp_path, {"first": 1})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: remember(tmp_path, {f"tenant-{number}": number}), range(200)))
+    assert len(remembered(tmp_path)) == 201
+
+
+def test_an_erasure_waits_for_another_that_is_being_written(tmp_path: Path) -> None:
+    remember(tmp_path, {"first": 1})
+    with erased_path(tmp_path).open("r+b") as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = pool.submit(remember, tmp_path, {"mine": 3})
+        time.sleep(0.1)
+        file.seek(0, os.SEEK_END)
+        file.write(b'{"tenant": "another", "at": 2}\n')
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        waiting.result(10)
+    assert remembered(tmp_path) == {"first": 1, "another": 2, "mine": 3}

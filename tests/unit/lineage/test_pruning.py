@@ -18,6 +18,7 @@ from lineage.errors import RecordError, VerificationError
 from lineage.export import export_lines, export_tiles
 from lineage.keys import load_verifier
 from lineage.ledger import Ledger, writer_lock
+from lineage.local import _OwnLog
 from lineage.paths import Paths
 from lineage.proof import prove
 from lineage.reader import LogReader, open_reader
@@ -285,3 +286,22 @@ def test_inputs_may_not_outlive_the_records_that_name_them() -> None:
     with pytest.raises(ValueError, match="records_days is less"):
         Lineage(records_days=5)
     assert Lineage(records_days=30).records_days == 30
+
+
+def test_the_write_ahead_log_is_folded_back_while_much_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever prunes may do so because the disk is nearly full."""
+    big = [record("call.refused", number, facts={"detail": "x" * 9_000}) for number in range(3_000)]
+    with writer_lock(tmp_path), closing(Ledger(tmp_path, Lineage())) as ledger:
+        for start in range(0, len(big), 500):
+            ledger.append(big[start : start + 500])
+            ledger.tidy()
+        ledger.checkpoint()
+        ledger.append([pruned(ledger.control, ledger.size, len(big))], [0])
+        folded: list[int] = []
+        monkeypatch.setattr(ledger._store, "tidy", lambda: folded.append(ledger._store._uncopied))  # type: ignore[attr-defined]
+        with open_reader(tmp_path) as reader:
+            _OwnLog(ledger, reader).close()
+        assert ledger.control.pruned == len(big)
+        assert folded

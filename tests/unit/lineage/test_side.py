@@ -203,3 +203,13 @@ def test_what_is_remembered_is_bounded(store: SideStore) -> None:
     for number in range(10):
         keys.get(f"tenant-{number}")
         assert len(keys._known) <= 3
+
+
+def test_a_key_whose_time_is_over_is_let_go_of(store: SideStore) -> None:
+    keys = TenantKeys(store, MASTER, seconds=0.05)
+    keys.get("acme")
+    keys.sweep()
+    assert list(keys._known) == ["acme"]
+    threading.Event().wait(0.06)
+    keys.sweep()
+    assert not keys._known

@@ -74,3 +74,17 @@ def test_what_cannot_be_written_is_counted_and_later_blobs_are_written(tmp_path:
     writer.close()
     with closing(SqliteSide(tmp_path / "place" / "side.db")) as store:
         assert (store.load(blob_digest(b"lost")), store.load(blob_digest(b"kept"))) == (None, b"kept")
+
+
+def test_what_comes_is_saved_while_much_that_is_old_is_deleted(tmp_path: Path) -> None:
+    old, now = 30_000, time.time_ns() // 1_000_000
+    with closing(SqliteSide(tmp_path / "side.db")) as store:
+        store.save([(now - 2 * 86_400_000, b"old %d" % number) for number in range(old)])
+        writer = SideWriter(partial(SqliteSide, tmp_path / "side.db"), SETTINGS, Meter("log"))
+        writer.put([(now, b"first")])
+        wait(lambda: store.load(blob_digest(b"old 0")) is None)
+        writer.put([(now, b"new")])
+        wait(lambda: store.load(blob_digest(b"new")) is not None)
+        assert store.load(blob_digest(b"old %d" % (old - 1))) is not None, "all of the old went first"
+        wait(lambda: store.load(blob_digest(b"old %d" % (old - 1))) is None)
+        writer.close()

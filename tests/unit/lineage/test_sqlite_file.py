@@ -16,6 +16,7 @@ import pytest
 from lineage import sqlite_file
 from lineage.sqlite_file import write_ahead
 from lineage.sqlite_side import SqliteSide
+from lineage.sqlite_store import SqliteStore
 from lineage.state import open_state
 from lineage.tokens import TokenStore
 
@@ -102,3 +103,11 @@ def test_the_state_of_a_process_that_opened_it_twice_is_there_for_all(tmp_path: 
         held.commit()
         assert _seen_elsewhere(path, "SELECT term FROM soc_term") == [(7,)]
     first.dispose()
+
+
+def test_a_log_that_was_deleted_does_not_come_back_empty(tmp_path: Path) -> None:
+    with closing(SqliteStore(tmp_path / "log.db")) as store:
+        store.append(0, [b"{}"])
+        (tmp_path / "log.db").unlink()
+        store._copy_back_beside()
+        assert not (tmp_path / "log.db").exists()

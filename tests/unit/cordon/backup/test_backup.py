@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select
 
+from cordon.backup import restore as restoring
 from cordon.backup.files import copy_database
 from cordon.backup.manifest import NAME, Manifest
 from cordon.config import load
@@ -328,6 +330,28 @@ def test_a_restoring_that_broke_off_is_finished_by_the_same_command(cordon: Inst
     (var / ".restored.unfinished/cordon.db").write_text("half")
     shutil.copytree(keys, var / "keys")
     shutil.copy(copy / "cordon.db", var)
+    result = other("restore", str(copy))
+    assert result.code == 0, result.err
+    assert other("log", "verify").code == 0
+
+
+def test_without_all_that_lies_beside_it_no_log_is_restored(
+    cordon: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Cordon that starts on a log alone would make its tenants new keys, and the restoring could not go on."""
+    copy, keys = backup(cordon)
+    other = _installation(cordon.directory.parent / "two")
+    put = restoring._put
+
+    def full(checked: Path, path: Path) -> None:
+        if path.name == "cordon-side.db":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(checked, path)
+
+    monkeypatch.setattr(restoring, "_put", full)
+    assert other("restore", str(copy), "--keys", str(keys)).code == 1
+    assert not (other.directory / "var/cordon-log.db").exists()
+    monkeypatch.undo()
     result = other("restore", str(copy))
     assert result.code == 0, result.err
     assert other("log", "verify").code == 0
