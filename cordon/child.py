@@ -83,7 +83,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._deadline = 0.0
         self._worked_since = 0.0
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._killed = False
         self._first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
@@ -137,12 +137,13 @@ class Child:
 
     def kill(self) -> None:
         """End the process at once, for good."""
-        self._stopping = self._killed = True
+        self._killed = True
+        self._stop.set()
         self.signal(signal.SIGKILL)
 
     async def stop(self, patience: float) -> bool:
         """Ask the process to finish, kill it after `patience` seconds; whether it went by itself."""
-        self._stopping = True
+        self._stop.set()
         self.signal(signal.SIGTERM)
         if self._task is None:
             return True
@@ -155,20 +156,21 @@ class Child:
 
     async def _keep(self) -> None:
         backoff = Backoff()
-        while not self._stopping:
+        while not self._stop.is_set():
             self._worked_since = 0.0
             try:
                 code = await self._live()
             except OSError as error:  # no process, descriptor or memory is left for it now
                 code, self.failure = -1, f"it cannot be started: {error.strerror}"
                 self._settle(self.failure)
-            if self._stopping:
+            if self._stop.is_set():
                 return
             self._restarts.inc()
             pause = backoff.pause(time.monotonic() - self._worked_since if self._worked_since else 0.0)
             level = log.info if code == 0 else log.warning
             level("ended, is started again", process=self.name, code=code, why=self.failure, pause=pause)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause)
 
     async def _live(self) -> int:
         """One life: from the start of the process to its end; the exit code, negative for a signal."""
@@ -193,7 +195,7 @@ class Child:
         self._deadline = time.monotonic() + START_SECONDS
         self._channel = await Channel.over(ours)
         self._channel.send(config=orjson.Fragment(self._config))
-        if self._stopping:
+        if self._stop.is_set():
             self.signal(signal.SIGTERM)
         reader = asyncio.create_task(self._listen(self._channel))
         watch = asyncio.create_task(self._watch())

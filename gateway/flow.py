@@ -176,6 +176,7 @@ class Gateway:
             await self._serve(call)
         except (Exception, asyncio.CancelledError) as error:
             why = _why(call, error)
+            call.committing = True  # how it ends is settled: nothing cuts it from here on
             # What it came through names the call, and names it in turn.
             error.__traceback__ = why.__traceback__ = why.__context__ = None
             await self._refuse(call, why)

@@ -123,7 +123,7 @@ class Rollouts:
         self._slots: dict[str, Slot] = {}
         self._at: dict[tuple[str, str], Slot] = {}
         self._mixes: dict[tuple[object, ...], PolicyEngine | Mix] = {}
-        self._mixed_with: PolicyEngine | None = None
+        self._mixed_with = ""
 
     async def settled(self, stages: Collection[str] = DECIDING) -> None:
         """Return when each bundle that is in one of these stages is there or could not be had."""
@@ -231,8 +231,9 @@ class Rollouts:
         ]
         if own is None and not looking:
             return common
-        if self._mixed_with is not self._base.engine:
-            self._mixed_with = self._base.engine
+        configured = self._base.engine.revision
+        if self._mixed_with != configured:
+            self._mixed_with = configured
             self._mixes.clear()  # an engine that was replaced is not held on to
         key: tuple[object, ...] = (common, own, *(slot.rollout.id for slot in looking))
         found = self._mixes.get(key)

@@ -555,3 +555,17 @@ def test_a_process_that_cannot_be_started_now_is_tried_again(tmp_path: Path) -> 
         await child.stop(1)
 
     asyncio.run(scene())
+
+
+def test_a_stop_does_not_wait_for_the_pause_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "PAUSES", (60.0,))
+
+    async def scene() -> None:
+        one = child_module.Child(SOC, 0, b"{}", lambda _role, _slot: ("/bin/false",))
+        one.start()
+        await one.started()
+        while not one._restarts.value:
+            await asyncio.sleep(0.01)
+        assert await one.stop(20.0)
+
+    asyncio.run(scene())

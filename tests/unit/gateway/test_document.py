@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+from dataclasses import replace
+
 import orjson
 
-from gateway.document import Content, Documents, Subject
+from gateway.document import Content, Documents, Subject, _Recipe
 from gateway.identity import Principal
 from gateway.peer import Certificate
 from gateway.settings import Endpoint, Route, Tenant
@@ -183,3 +186,22 @@ def test_a_header_that_an_upstream_wants_its_secret_in_is_no_header_for_policy()
     shown = documents.request(subject(headers=headers, route=route), CONTENT, [endpoint], lambda _: True)
     assert b"secret" not in shown
     assert orjson.loads(shown)["attributes"]["request"]["http"]["headers"] == {"accept": "*/*"}
+
+
+def test_what_documents_are_remembered_by_is_bounded_too() -> None:
+    """Of a long query a bundle may read little; callers choose both."""
+    documents = Documents({"acme": Tenant(id="acme")}, [ROUTE])
+    content = replace(CONTENT, findings={})
+    reads = frozenset({"parsed_query.a"})
+
+    def ask(query: str) -> bytes:
+        return documents.request(subject(query=query), content, [EU], lambda _: True, reads=reads)
+
+    (short, long) = (ask("a=1&b=" + "x" * length) for length in (10, 100_000))
+    assert orjson.loads(short) == orjson.loads(long) == {"parsed_query": {"a": ["1"]}}
+    queries = [key for recipe in _recipes() for key in recipe._known if "a=1&b=xxxxxxxxxx" in str(key)]
+    assert len(queries) == 1 and len(str(queries)) < 1_000
+
+
+def _recipes() -> list[_Recipe]:
+    return [each for each in gc.get_objects() if isinstance(each, _Recipe)]

@@ -711,6 +711,32 @@ def test_a_call_that_is_cut_before_its_first_step_is_answered_and_recorded() -> 
     play(scene)
 
 
+def test_a_call_is_not_cut_any_more_while_its_refusal_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scene(world: InProcess) -> None:
+        append, waiting = world.log.append, asyncio.Event()
+        go_on = asyncio.get_running_loop().create_future()
+
+        def held(record: bytes, *, side: bytes | None = None) -> asyncio.Future[int]:
+            if b'"call.refused"' not in record:
+                return append(record, side=side)
+            append(record, side=side)
+            waiting.set()
+            return go_on
+
+        world.log.append = held  # type: ignore[method-assign]
+        call = asyncio.create_task(world.chat("Hi"))
+        await waiting.wait()
+        world.log.append = append  # type: ignore[method-assign]
+        await world.contain("acme/bot")
+        await asyncio.sleep(0.05)
+        go_on.set_result(0)
+        reply = await call
+        assert (reply.status, reply.json()["error"]["code"]) == (403, "refused")
+
+    play(scene, request_rule('{"allow": false}'))
+    assert "could not be recorded" not in capsys.readouterr().out, "it is in the log"
+
+
 # The log ----------------------------------------------------------------------------------------------------------
 
 

@@ -156,6 +156,21 @@ def test_a_tenants_own_bundle_decides_beside_the_common_one(run_dir: Path) -> No
     play(run_dir, scene)
 
 
+def test_an_engine_that_was_replaced_is_not_held_on_to(run_dir: Path) -> None:
+    async def scene(world: World) -> None:
+        await world.follow(world.archives.add("own", OWN, scope="acme"))
+        old = []
+        for number in range(5):
+            await world.rollouts.choose("acme", "c")
+            old.append(world.base.engine)
+            changed = bundle(request=request(f'{{"allow": true, "labels": {{"n": "{number}"}}}}'))
+            world.base.engine = EmbeddedEngine(changed, Policy())
+        await world.rollouts.choose("acme", "c")
+        assert not [mix for mix in world.rollouts._mixes if mix[0] in old]
+
+    play(run_dir, scene)
+
+
 def test_a_changed_folder_takes_the_place_of_a_live_roll_out(run_dir: Path) -> None:
     async def scene(world: World) -> None:
         new = world.archives.add(request=NO, base=world.configured)
