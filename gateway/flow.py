@@ -60,16 +60,13 @@ class Gateway:
 
     def on_head(self, exchange: Exchange) -> int:
         """Steps 1 to 3; the largest body that this call may have, in bytes."""
-        call = exchange.context = Call(exchange, self.setup, self._services.boot)
+        call = Call(exchange, self.setup, self._services.boot)
         try:
             limit = self._admit(call)
         except Refusal as refusal:
             self._refused_early(call, refusal)
-            exchange.context = None
             raise
-        except BaseException:
-            exchange.context = None
-            raise
+        exchange.context = call  # only now: else the two would name each other for good
         self._services.steps.admission.observe(time.perf_counter() - call.began)
         return limit
 

@@ -23,15 +23,15 @@ from typing import Final
 from lineage.actions import IDENTIFIER, Record, Stamp, erase_tenant
 from lineage.control import ControlState
 from lineage.errors import KeyFileError
-from lineage.keys import read_private, sync_directory
-from lineage.paths import Paths, make_private, make_private_file
+from lineage.keys import read_private
+from lineage.paths import Paths, flush, make_private, make_private_file
 from lineage.reader import LogReader
 from lineage.record import decode
 from lineage.side import SideStore
 from lineage.tokens import Tokens
 
 _STEP: Final = 10_000
-_LARGEST: Final = 64 << 20
+LARGEST: Final = 64 << 20
 """Bytes of `keys/erased` that are read: names of a million tenants."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -59,7 +59,7 @@ def remembered(data_dir: Path) -> dict[str, int]:
 
 def read_erased(path: Path) -> dict[str, int]:
     """Return what such a file holds, wherever it lies; see `remembered`."""
-    return _parse(path, read_private(path, _LARGEST)) if path.exists() else {}
+    return _parse(path, read_private(path, LARGEST)) if path.exists() else {}
 
 
 def _parse(path: Path, data: bytes) -> dict[str, int]:
@@ -95,7 +95,7 @@ def remember(data_dir: Path, tenants: Mapping[str, int]) -> None:
         file.write(b"".join(json.dumps(each).encode() + b"\n" for each in missing))
         file.flush()
         os.fsync(file.fileno())
-    sync_directory(path.parent)
+    flush(path.parent)
 
 
 def destroy(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lineage.errors import KeyFileError, VerificationError
 from lineage.note import Signer, Verifier, valid_name
-from lineage.paths import Paths, make_private
+from lineage.paths import Paths, flush, make_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +117,6 @@ def write_once(path: Path, data: bytes) -> None:
         with suppress(FileExistsError):
             os.link(temporary, path)
         # Also for who was not first: the first may not have come so far, and this one relies on the file.
-        sync_directory(path.parent)
+        flush(path.parent)
     finally:
         temporary.unlink()
-
-
-def sync_directory(directory: Path) -> None:
-    """Have the names in a directory on the disk."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -83,3 +83,12 @@ def make_private_file(path: Path) -> None:
             raise OSError(errno.EINVAL, "it is not a file")
     except OSError as error:
         raise LogUnavailable(f"{path}: {error.strerror}") from error
+
+
+def flush(path: Path) -> None:
+    """Have a file, or the names in a directory, written to the disk. Not for a database that this process has open."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

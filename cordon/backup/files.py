@@ -14,14 +14,14 @@ from typing import Final
 from sqlalchemy import Table, delete
 
 from cordon.errors import BackupError
-from lineage.paths import make_private_file
+from lineage.erasure import LARGEST
+from lineage.paths import flush, make_private_file
 from lineage.sqlite_file import FAILURES, unavailable
 
 Progress = Callable[[int], object]
 
 _PAGES: Final = 1_000
 """Pages between two notes of progress."""
-LARGEST_KEY: Final = 64 << 20
 
 
 @contextmanager
@@ -75,15 +75,6 @@ def _empty(directory: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def flush(path: Path) -> None:
-    """Have a file or directory written to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def copy_database(source: Path, target: Path, progress: Progress) -> None:
@@ -145,8 +136,8 @@ def copy_keys(source: Path, target: Path) -> None:
         raise BackupError(f"{source} has no log.key: it is no directory of keys")
     for path in names:
         with path.open("rb") as file:
-            data = file.read(LARGEST_KEY + 1)
-        if len(data) > LARGEST_KEY:
-            raise BackupError(f"{path} has more than {LARGEST_KEY >> 20} MiB: it is no file of keys; move it away")
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise BackupError(f"{path} has more than {LARGEST >> 20} MiB: it is no file of keys; move it away")
         with open(os.open(target / path.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(data)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cordon.acting import actor, stamp
 from cordon.backup import dump
-from cordon.backup.files import appearing, check_database, copy_keys, flush, working
+from cordon.backup.files import appearing, check_database, copy_keys, working
 from cordon.backup.make import LOG, SIDE, Progress, databases, verified
 from cordon.backup.manifest import File, Manifest
 from cordon.config import Config
@@ -25,7 +25,7 @@ from lineage.keys import read_master_key, read_private
 from lineage.ledger import writer_lock
 from lineage.local import open_log
 from lineage.note import Signer, Verifier, open_checkpoint
-from lineage.paths import Paths
+from lineage.paths import Paths, flush
 from lineage.place import is_postgres
 from lineage.reader import LogReader, open_reader
 from lineage.record import encode

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from lineage.paths import flush
 from siem.decision_logs.settings import DecisionLog
 from siem.decision_logs.sink import Entry, Undelivered
 
@@ -49,7 +50,7 @@ class FileSink:
             lines = lines[count:]
             if lines:
                 self._put_aside()
-        _sync(self._path.parent)
+        flush(self._path.parent)
 
     def _fitting(self, lines: Sequence[bytes], size: int) -> int:
         """How many of the lines still fit; one in any case into an empty file."""
@@ -104,11 +105,3 @@ def _append(file: int, size: int, data: bytes) -> None:
     except OSError:
         os.ftruncate(file, size)
         raise
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
